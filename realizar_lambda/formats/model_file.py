@@ -1,0 +1,62 @@
+"""An opened model file: metadata and tensors over a memory map. It does not know what a model computes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from realizar_lambda.errors import FormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from realizar_lambda.tensor import Tensor
+
+
+class ModelFile:
+    """What every reader returns.
+
+    `format` is "apr-v1", "apr-v2", "gguf-v2", "gguf-v3" or "safetensors"; `metadata` maps keys to str, int,
+    float, bool, dict and sequences (long arrays may be lazy sequences); `tensors` maps names to `Tensor`s in
+    file order; `checks` maps the name of each checksum or flag to "ok", "absent" or a sentence.
+    Keep the object alive as long as any tensor's bytes are in use: it owns the map.
+    """
+
+    __slots__ = ("buffer", "checks", "format", "metadata", "path", "tensors")
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: str,
+        metadata: Mapping[str, object],
+        tensors: Mapping[str, Tensor],
+        checks: Mapping[str, str],
+        buffer: object,
+    ) -> None:
+        self.path = path
+        self.format = format
+        self.metadata = metadata
+        self.tensors = tensors
+        self.checks = checks
+        self.buffer = buffer
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file in bytes."""
+        return memoryview(self.buffer).nbytes  # type: ignore[arg-type]
+
+
+def map_file(path: str) -> memoryview:
+    """Map `path` read-only and return its bytes.
+
+    Raises FormatError for an empty file and OSError's own subclasses where it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            raise FormatError(path, 0, "the file is empty; a model file starts with its format's magic bytes")
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)

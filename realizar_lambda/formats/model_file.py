@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 
 from realizar_lambda.errors import FormatError
 
@@ -51,11 +52,17 @@ class ModelFile:
 def map_file(path: str) -> memoryview:
     """Map `path` read-only and return its bytes.
 
-    Raises FormatError for an empty file and OSError's own subclasses where it cannot be opened.
+    Raises FormatError for an empty file and for what is no regular file (a pipe would block, a device has no
+    size), and OSError's own subclasses where it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if os.fstat(descriptor).st_size == 0:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError(
+                path, None, "not a regular file; a model is opened from a file that can be mapped"
+            )
+        if status.st_size == 0:
             raise FormatError(path, 0, "the file is empty; a model file starts with its format's magic bytes")
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:

@@ -1,0 +1,43 @@
+"""Reading and writing model files: what is in them, whether it is sound; not what models compute.
+
+`open_model` finds the format by the file's first bytes and imports only that format's reader.
+"""
+
+from __future__ import annotations
+
+import os
+
+from realizar_lambda.formats.model_file import ModelFile, map_file
+
+__all__ = ["ModelFile", "open_model"]
+
+READERS = {
+    b"APRN": "apr_v1",
+    b"APR\0": "apr_v2",
+    b"GGUF": "gguf",
+}
+"""First four bytes -> module of this package with `read(path, data, *, verify)`; safetensors has no magic."""
+
+
+def open_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFile:
+    """Open the model file at `path` over a memory map: no tensor is copied, metadata is parsed.
+
+    Structure is always checked: every count, size and offset against the file. Checksums over whole files
+    are checked up to 1 MiB (half a millisecond), since a larger file would be read from end to end before
+    its first answer; `verify=True` checks them whatever the size. `ModelFile.checks` says what was done.
+
+    Raises FormatError where the file breaks its format, UnsupportedError for files and features that we
+    recognise and do not read, CapacityError for payloads beyond the limits, OSError where it cannot be
+    opened.
+    """
+    name = os.fspath(path)
+    data = map_file(name)
+    module = READERS.get(bytes(data[:4]))
+    if module is None:
+        from realizar_lambda.formats.foreign import refuse
+
+        raise refuse(name, data)
+    from importlib import import_module
+
+    model: ModelFile = import_module(f"{__name__}.{module}").read(name, data, verify=verify)
+    return model

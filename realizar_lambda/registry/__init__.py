@@ -1,0 +1,165 @@
+"""Named models: from a name to a loaded model, least recently used out first. It knows no request.
+
+A model's name is its file's stem (`mnist_mlp` of `mnist_mlp.apr`). A folder is scanned when the first name is
+asked for, and again for a name that it does not have, so a file that is added is found. Where two files
+share a stem the second is named by its whole file name; given paths come before the folder's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import namedtuple
+
+from realizar_lambda.errors import CapacityError, FormatError, ModelNotFoundError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from realizar_lambda.errors import RealizarError
+    from realizar_lambda.formats.model_file import ModelFile
+
+SUFFIXES = (".apr", ".gguf", ".safetensors")
+
+
+class LoadedModel(namedtuple("LoadedModel", "name model lock n_bytes version")):
+    """A model in use: its name, the object that answers, the lock to hold while it does (one arena, one
+    answer at a time), its file's size, and its version: the metadata's `version`, else the file's checksum,
+    else None."""
+
+    __slots__ = ()
+
+
+class Registry:
+    """The models of a folder and of given paths. Safe to call from several threads.
+
+    `load(path)` opens a model and `summarise(path)` reads its header; `max_bytes` bounds the sizes of the
+    files that are held open together, None for no bound. A model in use stays alive when it is evicted:
+    its memory goes when its last user does.
+    """
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        *,
+        paths: Iterable[str] = (),
+        load: Callable[[str], Any],
+        summarise: Callable[[str], dict[str, Any]] | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._given = tuple(paths)
+        self._load = load
+        self._summarise = summarise
+        self._max_bytes = max_bytes
+        self._lock = threading.RLock()
+        self._paths: dict[str, str] | None = None
+        self._loaded: dict[str, LoadedModel] = {}  # in the order of last use
+        self._summaries: dict[tuple[str, int, int], dict[str, Any]] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Every name, sorted; nothing is opened."""
+        return tuple(sorted(self._scanned()))
+
+    def loaded_names(self) -> list[str]:
+        return sorted(self._loaded)
+
+    def path(self, name: str) -> str:
+        """Where the model lies. Raises ModelNotFoundError."""
+        found = self._scanned().get(name)
+        if found is None:
+            with self._lock:
+                self._paths = self._scan()
+                found = self._paths.get(name)
+        if found is None:
+            raise ModelNotFoundError(name if len(name) <= 100 else name[:97] + "...", self.names())
+        return found
+
+    def get(self, name: str) -> LoadedModel:
+        """The loaded model of this name, loading it where it is not.
+
+        Raises ModelNotFoundError, CapacityError where it alone is over `max_bytes`, and what `load` raises.
+        """
+        with self._lock:
+            loaded = self._loaded.pop(name, None)
+            if loaded is None:
+                path = self.path(name)
+                try:
+                    n_bytes = os.stat(path).st_size
+                except FileNotFoundError:
+                    self._paths = self._scan()
+                    raise ModelNotFoundError(name, self._paths) from None
+                self._make_room(name, n_bytes)
+                try:
+                    model = self._load(path)
+                except (FormatError, UnsupportedError) as error:
+                    raise without_folder(error, path) from error
+                loaded = LoadedModel(name, model, threading.Lock(), n_bytes, _version_of(model.model_file))
+            self._loaded[name] = loaded
+            return loaded
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """One summary per model, in the order of names, read from headers and kept until a file changes."""
+        from realizar_lambda.registry.summary import summarise_file
+
+        summarise = self._summarise or summarise_file
+        found = []
+        for name in self.names():
+            path = self.path(name)
+            stat = os.stat(path)
+            key = (path, stat.st_size, stat.st_mtime_ns)
+            if key not in self._summaries:
+                self._summaries[key] = summarise(path)
+            found.append({"id": name, **self._summaries[key], "loaded": name in self._loaded})
+        return found
+
+    def _make_room(self, name: str, n_bytes: int) -> None:
+        if self._max_bytes is None:
+            return
+        if n_bytes > self._max_bytes:
+            raise CapacityError(f"model {name!r}", n_bytes, self._max_bytes)
+        n_held = sum(held.n_bytes for held in self._loaded.values())
+        while n_held + n_bytes > self._max_bytes:
+            oldest = next(iter(self._loaded))
+            n_held -= self._loaded.pop(oldest).n_bytes
+
+    def _scanned(self) -> dict[str, str]:
+        with self._lock:
+            if self._paths is None:
+                self._paths = self._scan()
+            return self._paths
+
+    def _scan(self) -> dict[str, str]:
+        files = list(self._given)
+        if self._folder is not None and os.path.isdir(self._folder):
+            found = (file for file in sorted(os.listdir(self._folder)) if file.endswith(SUFFIXES))
+            files += [os.path.join(self._folder, file) for file in found]
+        paths: dict[str, str] = {}
+        for path in files:
+            file = os.path.basename(path)
+            stem = os.path.splitext(file)[0]
+            paths[file if stem in paths else stem] = path
+        return paths
+
+
+def without_folder(error: RealizarError, path: str) -> RealizarError:
+    """`error` as a caller may read it: it names the file and not where this machine keeps it."""
+    file = os.path.basename(path)
+    if isinstance(error, FormatError):
+        return FormatError(file, error.offset, error.message.replace(path, file))
+    if isinstance(error, UnsupportedError):
+        return UnsupportedError(error.what.replace(path, file), error.supported)
+    return error
+
+
+def _version_of(model_file: ModelFile) -> str | None:
+    stated = model_file.metadata.get("version")
+    if isinstance(stated, str) and stated:
+        return stated
+    checks = model_file.checks
+    has_crc = checks.get("checksum", checks.get("footer checksum", "absent")) != "absent"
+    if has_crc and "compression" not in checks:  # the last four bytes are the CRC-32 of all before them
+        return bytes(memoryview(model_file.buffer)[-4:])[::-1].hex()  # type: ignore[arg-type]
+    return None

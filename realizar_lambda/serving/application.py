@@ -1,0 +1,157 @@
+"""The application: from a Request to a Response, whatever brought it. It knows no event source and no socket.
+
+Every error is caught here, once. A log line per request carries its id, route, status and latency, and never
+a feature, a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import time
+
+from realizar_lambda.errors import RealizarError, RequestError
+from realizar_lambda.serving.log import write_line
+from realizar_lambda.serving.metrics import Metrics
+from realizar_lambda.serving.router import Router
+from realizar_lambda.serving.routes import ROUTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from realizar_lambda.registry import Registry
+    from realizar_lambda.serving.http import Request, Response
+    from realizar_lambda.serving.router import Route
+    from realizar_lambda.serving.settings import Settings
+
+NO_ROUTE = "none"  # the route label of requests that match no route
+
+
+def native_isa() -> str:
+    """The instruction set whose kernels this process uses."""
+    from realizar_lambda.native import library
+
+    return library().isa
+
+
+class Application:
+    """Settings, models, routes and metrics of one process. `respond` may be called from several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        routes: Iterable[Route] = ROUTES,
+        kernels: Callable[[], str] = native_isa,
+        clock: Callable[[], float] = time.perf_counter,
+        log: Callable[[dict[str, object]], None] = write_line,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.router = Router(routes)
+        self.kernels = kernels
+        self.clock = clock
+        self.metrics = Metrics(clock=clock)
+        self.log = log
+        self._unanswered = [True]  # popped by the first request: list.pop is atomic
+
+    def respond(self, request: Request) -> Response:
+        """The response to `request`. Raises nothing: every error has a response."""
+        started = self.clock()
+        request.is_cold_start = self._take_cold_start()
+        route, allowed = self.router.match(request.method, self._path_of(request))
+        trace: list[str] = []
+        try:
+            if route is None:
+                raise self._no_route(request, allowed)
+            response = route.answer(request, self)
+        except Exception as error:
+            response = self._fail(error, request, allowed, trace)
+        if request.request_id:
+            response.headers["x-request-id"] = request.request_id
+        seconds = self.clock() - started
+        name = route.path if route else NO_ROUTE
+        self.metrics.observe_request(
+            route=name,
+            model=response.model,
+            is_failed=response.status >= 400,
+            is_cold_start=request.is_cold_start,
+            seconds=seconds,
+        )
+        record: dict[str, object] = {
+            "event": "request",
+            "request_id": request.request_id,
+            "source": request.source,
+            "route": name,
+            "status": response.status,
+            "latency_ms": round(seconds * 1000, 3),
+            "cold_start": request.is_cold_start,
+        }
+        if response.model:
+            record["model"] = response.model
+        if response.code:
+            record["code"] = response.code
+        if trace:
+            record["trace"] = trace
+        self.log(record)
+        if request.method.upper() == "HEAD":
+            response.body = ""
+        return response
+
+    def warm(self, method: str, path: str) -> None:
+        """Do before the first request what it would else wait for: import a route, load the default model.
+
+        A model that cannot be loaded does not stop the process: the routes that need it answer with the
+        reason, and so does the log line written here.
+        """
+        route, _ = self.router.match(method, path)
+        if route is not None:
+            route.answer  # noqa: B018  (the property imports the module)
+        try:
+            self.registry.get(self.default_model())
+        except (RealizarError, OSError) as error:
+            self.log({"event": "default_model_not_loaded", "reason": str(error)})
+
+    def default_model(self) -> str:
+        """The model of a request that names none: the settings' default, else the only one there is."""
+        names = self.registry.names()
+        if self.settings.default_model in names:
+            return self.settings.default_model
+        if len(names) == 1:
+            return names[0]
+        listed = ", ".join(names) or "none"
+        raise RequestError(422, f"the field model_id is missing; known models: {listed}", "model_id")
+
+    def _take_cold_start(self) -> bool:
+        try:
+            return self._unanswered.pop()
+        except IndexError:
+            return False
+
+    def _path_of(self, request: Request) -> str:
+        base = self.settings.base_path
+        path = request.path
+        return path[len(base) :] if base and (path + "/").startswith(base + "/") else path
+
+    def _no_route(self, request: Request, allowed: tuple[str, ...]) -> RequestError:
+        from realizar_lambda.serving.fields import quoted
+
+        method, path = quoted(request.method)[1:-1], quoted(request.path)[1:-1]
+        if allowed:
+            return RequestError(405, f"{path} answers {', '.join(allowed)}, got {method}")
+        return RequestError(404, f"no route {method} {path}; routes: {', '.join(self.router.paths)}")
+
+    def _fail(
+        self, error: Exception, request: Request, allowed: tuple[str, ...], trace: list[str]
+    ) -> Response:
+        from realizar_lambda.serving.failures import failure_response
+
+        if not isinstance(error, RealizarError):
+            import traceback
+
+            # The frames without the message: a message of someone else's may quote a caller's value.
+            trace.append(type(error).__name__)
+            trace += [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+        is_wrong_method = isinstance(error, RequestError) and error.status == 405
+        headers = {"allow": ", ".join(allowed)} if is_wrong_method else None
+        return failure_response(error, request.request_id, headers=headers)

@@ -1,0 +1,130 @@
+"""A request and a response as values, whatever they came through. It knows no event source and no route."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+class Request:
+    """What a caller asks.
+
+    `headers` has lower-case names, `query` decoded values. `body` is what the source delivered, undecoded:
+    str, bytes, None, or (from a hand-made event) anything; `is_base64` says that it is base64 text. A direct
+    invocation has its fields already parsed, in `value`, and then `has_value` is true. `deadline` is the
+    moment, on `time.monotonic`'s clock in seconds, by which the answer must be under way; None is never.
+    """
+
+    __slots__ = (
+        "body",
+        "deadline",
+        "has_value",
+        "headers",
+        "is_base64",
+        "is_cold_start",
+        "method",
+        "path",
+        "query",
+        "request_id",
+        "source",
+        "value",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        is_base64: bool = False,
+        source: str = "",
+        request_id: str = "",
+        deadline: float | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query or {}
+        self.headers = headers or {}
+        self.body = body
+        self.is_base64 = is_base64
+        self.source = source
+        self.request_id = request_id
+        self.deadline = deadline
+        self.value: object = None
+        self.has_value = False
+        self.is_cold_start = False
+
+    @classmethod
+    def from_value(
+        cls,
+        method: str,
+        path: str,
+        value: object,
+        *,
+        source: str,
+        request_id: str,
+        deadline: float | None = None,
+    ) -> Request:
+        """A request whose body arrived parsed: `value` is the decoded JSON."""
+        request = cls(method, path, source=source, request_id=request_id, deadline=deadline)
+        request.value = value
+        request.has_value = True
+        return request
+
+    def content_type(self) -> tuple[str, dict[str, str]]:
+        """The media type in lower case ("" where the header is absent) and its parameters."""
+        media, *rest = self.headers.get("content-type", "").split(";")
+        parameters = {}
+        for part in rest:
+            name, _, value = part.partition("=")
+            parameters[name.strip().lower()] = value.strip().strip('"').lower()
+        return media.strip().lower(), parameters
+
+
+class Response:
+    """What a caller gets: a status, headers with lower-case names and a body, str for text and bytes else.
+
+    `model` names the model that answered and `code` the error, both for logs and metrics only.
+    """
+
+    __slots__ = ("body", "code", "headers", "model", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: str | bytes,
+        content_type: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        model: str = "",
+        code: str = "",
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.headers = {"content-type": content_type, **(headers or {})}
+        self.model = model
+        self.code = code
+
+    @classmethod
+    def from_json(
+        cls,
+        status: int,
+        value: object,
+        *,
+        headers: Mapping[str, str] | None = None,
+        model: str = "",
+        code: str = "",
+    ) -> Response:
+        """An ASCII JSON body. Raises ValueError where `value` holds a NaN or an infinity."""
+        return cls(status, _encode(value), JSON, headers=headers, model=model, code=code)

@@ -1,0 +1,32 @@
+"""What the runtime says of one invocation: its id and how long it may take. It knows no event."""
+
+from __future__ import annotations
+
+import time
+
+
+class Invocation:
+    """`request_id` is Lambda's own, "" where there is none; `deadline` is on `time.monotonic`, in seconds."""
+
+    __slots__ = ("deadline", "request_id")
+
+    def __init__(self, request_id: str = "", deadline: float | None = None) -> None:
+        self.request_id = request_id
+        self.deadline = deadline
+
+    @classmethod
+    def from_context(cls, context: object) -> Invocation:
+        """Read a Lambda context; anything else, None included, gives an invocation without id or deadline."""
+        request_id = getattr(context, "aws_request_id", None)
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        deadline = None
+        if callable(remaining):
+            deadline = time.monotonic() + max(0, remaining()) / 1000
+        return cls(request_id if isinstance(request_id, str) else "", deadline)
+
+    def deadline_within(self, seconds: float | None) -> float | None:
+        """The deadline, or `seconds` from now where that is sooner."""
+        if seconds is None:
+            return self.deadline
+        limit = time.monotonic() + seconds
+        return limit if self.deadline is None else min(limit, self.deadline)

@@ -1,0 +1,92 @@
+"""What the environment sets, read once and checked. It knows no file's content and no route."""
+
+from __future__ import annotations
+
+import os
+
+from realizar_lambda.errors import UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 1 << 20
+HARD_MAX_BODY_BYTES = 6 * MIB  # what Lambda itself carries each way
+
+
+class Settings:
+    """The settings of one process.
+
+    | attribute | variable | default |
+    |---|---|---|
+    | `models_dir` | REALIZAR_MODELS_DIR | `models` beside the package, or in LAMBDA_TASK_ROOT |
+    | `default_model` | REALIZAR_MODEL | `mnist_mlp` |
+    | `max_model_bytes` | REALIZAR_MAX_MODEL_BYTES | the function's memory; None (no limit) outside Lambda |
+    | `max_body_bytes` | REALIZAR_MAX_BODY_BYTES | 1 MiB, at most 6 MiB |
+    | `max_json_depth` | REALIZAR_MAX_JSON_DEPTH | 32 |
+    | `max_batch` | REALIZAR_MAX_BATCH | 32 |
+    | `base_path` | REALIZAR_BASE_PATH | "" (a custom domain's mapping, cut off every path) |
+    """
+
+    __slots__ = (
+        "base_path",
+        "default_model",
+        "max_batch",
+        "max_body_bytes",
+        "max_json_depth",
+        "max_model_bytes",
+        "models_dir",
+    )
+
+    def __init__(
+        self,
+        *,
+        models_dir: str = "",
+        default_model: str = "mnist_mlp",
+        max_model_bytes: int | None = None,
+        max_body_bytes: int = MIB,
+        max_json_depth: int = 32,
+        max_batch: int = 32,
+        base_path: str = "",
+    ) -> None:
+        self.models_dir = models_dir
+        self.default_model = default_model
+        self.max_model_bytes = max_model_bytes
+        self.max_body_bytes = max_body_bytes
+        self.max_json_depth = max_json_depth
+        self.max_batch = max_batch
+        self.base_path = base_path
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read `environ`. Raises UnsupportedError that names the variable, its value and what it may be."""
+        max_model_bytes: int | None = None
+        memory_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+        if memory_mb.isascii() and memory_mb.isdigit():
+            max_model_bytes = int(memory_mb) * MIB
+        if environ.get("REALIZAR_MAX_MODEL_BYTES"):
+            max_model_bytes = _read_integer(environ, "REALIZAR_MAX_MODEL_BYTES", 0, 1, 1 << 50)
+        base_path = environ.get("REALIZAR_BASE_PATH", "").strip("/")
+        return cls(
+            models_dir=environ.get("REALIZAR_MODELS_DIR") or _find_models_dir(environ),
+            default_model=environ.get("REALIZAR_MODEL") or "mnist_mlp",
+            max_model_bytes=max_model_bytes,
+            max_body_bytes=_read_integer(environ, "REALIZAR_MAX_BODY_BYTES", MIB, 1, HARD_MAX_BODY_BYTES),
+            max_json_depth=_read_integer(environ, "REALIZAR_MAX_JSON_DEPTH", 32, 2, 256),
+            max_batch=_read_integer(environ, "REALIZAR_MAX_BATCH", 32, 1, 4096),
+            base_path=f"/{base_path}" if base_path else "",
+        )
+
+
+def _find_models_dir(environ: Mapping[str, str]) -> str:
+    root = environ.get("LAMBDA_TASK_ROOT")
+    if not root:
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.path.join(root, "models")
+
+
+def _read_integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):
+        raise UnsupportedError(f"{name}={text[:100]!r}", f"an integer from {low} to {high}")
+    return int(text)

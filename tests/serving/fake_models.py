@@ -1,0 +1,61 @@
+"""A classifier without a kernel: the class is the position of the largest input among the first outputs."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+Prediction = namedtuple("Prediction", "index label probabilities")
+
+
+class FakeModelFile:
+    """The part of a model file that serving reads."""
+
+    def __init__(self, metadata: dict[str, object]) -> None:
+        self.metadata = metadata
+        self.format = "apr-v2"
+        self.checks = {"footer checksum": "absent"}
+        self.buffer = b""
+
+
+class FakeClassifier:
+    """Three inputs, three outputs: probabilities are the inputs over their sum."""
+
+    name = "abc"
+    description = "largest input wins"
+
+    def __init__(
+        self, *, n_inputs: int = 3, labels: tuple[str, ...] | None = ("a", "b", "c"), version: str = "7"
+    ) -> None:
+        self.n_inputs = n_inputs
+        self.n_outputs = n_inputs
+        self.labels = labels
+        self.model_file = FakeModelFile({"version": version})
+        self.n_calls = 0
+
+    def predict(self, features) -> Prediction:
+        self.n_calls += 1
+        return self._answer(features)
+
+    def predict_batch(self, rows) -> list[Prediction]:
+        self.n_calls += 1
+        return [self._answer(row) for row in rows]
+
+    def _answer(self, features) -> Prediction:
+        total = sum(features) or 1
+        probabilities = tuple(value / total for value in features)
+        index = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return Prediction(index, self.labels[index] if self.labels else None, probabilities)
+
+
+class OverflowingClassifier(FakeClassifier):
+    """Whatever it is asked, its arithmetic overflows."""
+
+    def _answer(self, features) -> Prediction:
+        return Prediction(0, "a", (float("nan"),) * 3)
+
+
+class FakeGenerator:
+    """A model that is no classifier."""
+
+    def __init__(self) -> None:
+        self.model_file = FakeModelFile({})

@@ -16,7 +16,7 @@ class BlockType(namedtuple("BlockType", "name id n_elements n_bytes is_quantized
 
     def row_bytes(self, n_columns: int) -> int:
         """Bytes of a row of `n_columns` elements; `n_columns` must be a multiple of `n_elements`."""
-        return n_columns // self.n_elements * self.n_bytes
+        return int(n_columns // self.n_elements * self.n_bytes)
 
 
 _ROWS = (

@@ -1,0 +1,51 @@
+"""realizar-lambda: machine-learning inference for AWS Lambda, with kernels compiled ahead of time from Python.
+
+model = realizar_lambda.load("models/mnist_mlp.apr")
+model.predict(pixels)
+
+Names are looked up when they are first used, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from realizar_lambda.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from realizar_lambda.classification import Classifier, Prediction
+    from realizar_lambda.errors import FormatError, RealizarError, RequestError, UnsupportedError
+    from realizar_lambda.loading import load
+
+__all__ = [
+    "Classifier",
+    "FormatError",
+    "Prediction",
+    "RealizarError",
+    "RequestError",
+    "UnsupportedError",
+    "__version__",
+    "load",
+]
+
+_HOMES = {
+    "Classifier": "classification",
+    "FormatError": "errors",
+    "Prediction": "classification",
+    "RealizarError": "errors",
+    "RequestError": "errors",
+    "UnsupportedError": "errors",
+    "load": "loading",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,162 @@
+"""A multi-layer perceptron (and its simplest case, logistic regression) as a program.
+
+    h_0 = (raw * scale - mean) / std
+    h_i = activation(W_i h_{i-1} + b_i)          i < n
+    p   = softmax(W_n h_{n-1} + b_n)             or sigmoid
+
+Tensors: `layers.{i}.weight` (out, in) of any matmul type, `layers.{i}.bias` (out,) F32. A quantised weight whose
+row is no whole number of blocks is stored with zero columns up to one; docs/apr-mlp.md has the metadata.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from math import isfinite, prod
+
+from realizar_lambda.errors import FormatError, UnsupportedError
+from realizar_lambda.program import ACTIVATIONS, Builder, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from realizar_lambda.formats.model_file import ModelFile
+    from realizar_lambda.tensor import Tensor
+
+MAX_INPUTS = 1 << 20
+MAX_LAYERS = 256
+OUTPUTS = ("softmax", "sigmoid")
+
+
+class Classification(namedtuple("Classification", "program input fault")):
+    """A classifier's program, the buffer its features go to and the one that tells whether they were finite."""
+
+    __slots__ = ()
+
+
+class MLP(namedtuple("MLP", "input_shape n_inputs n_outputs multiplier shift layers activation output labels")):
+    """What an MLP file declares, checked: `layers` is ((weight, bias), ...), `labels` a tuple of str or None."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_apr(cls, file: ModelFile) -> MLP:
+        """From an `.apr` v2 file of architecture mlp."""
+        metadata = file.metadata
+        sizes = _integers(file, "layer_sizes", 2, MAX_LAYERS)
+        shape = _integers(file, "input_shape", 1, 4) if "input_shape" in metadata else (sizes[0],)
+        if prod(shape) != sizes[0]:
+            raise _wrong(file, "input_shape", list(shape), f"a shape of {sizes[0]} values, as layer_sizes begins")
+        layers = tuple(_layer(file, i, sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
+        n_channels = shape[0] if len(shape) == 3 else 1
+        multiplier, shift = _normalization(file, n_channels, sizes[0])
+        return cls(
+            shape, sizes[0], sizes[-1], multiplier, shift, layers,
+            _choice(file, "activation", "relu", tuple(name for name in ACTIVATIONS if name != "softmax")),
+            _choice(file, "output", "softmax", OUTPUTS), _labels(file, max(sizes[-1], 2)),
+        )  # fmt: skip
+
+    @classmethod
+    def from_logistic(cls, file: ModelFile) -> MLP:
+        """From an APRN v1 file of a logistic regression: one layer, one output, inputs as they are."""
+        if file.metadata.get("model_type") != "logistic_regression":
+            raise UnsupportedError(f"a {file.metadata.get('model_type')} model in /predict", "logistic_regression")
+        weight = file.tensors["coefficients"]
+        n = weight.shape[-1]
+        weight = weight._replace(shape=(1, n))
+        intercept = float(file.metadata["intercept"])  # type: ignore[arg-type]
+        return cls((n,), n, 1, (1.0,), (0.0,), ((weight, intercept),), "relu", "sigmoid", _labels(file, 2))
+
+
+def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
+    """The program of `model` for features given as "f32" or "u8"."""
+    b = Builder(max_tokens=max_tokens)
+    x = b.input("features", model.n_inputs, element)
+    fault = b.buffer("fault", 1)
+    first_width = model.layers[0][0].shape[1]
+    h = b.normalise_input(x, b.constant(model.multiplier), b.constant(model.shift), fault, out_width=first_width)
+    for number, (weight, bias) in enumerate(model.layers):
+        h = b.matmul(h, weight)
+        h = b.bias(h, b.constant((bias,)) if isinstance(bias, float) else bias)
+        h = b.activation(model.activation if number < len(model.layers) - 1 else model.output, h)
+    program: Program = b.finish(h)
+    return Classification(program, x, fault)
+
+
+def _wrong(file: ModelFile, key: str, found: object, allowed: str) -> FormatError:
+    text = repr(found)
+    return FormatError(file.path, None, f"{key} is {text if len(text) < 80 else text[:77] + '...'}, must be {allowed}")
+
+
+def _integers(file: ModelFile, key: str, least: int, most: int) -> tuple[int, ...]:
+    value = file.metadata.get(key)
+    if (
+        not isinstance(value, list)
+        or not least <= len(value) <= most
+        or any(type(n) is not int or not 1 <= n <= MAX_INPUTS for n in value)
+    ):
+        raise _wrong(file, key, value, f"a list of {least} to {most} integers from 1 to {MAX_INPUTS}")
+    return tuple(value)
+
+
+def _choice(file: ModelFile, key: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = file.metadata.get(key, default)
+    if value not in allowed:
+        raise _wrong(file, key, value, f"one of {', '.join(allowed)}")
+    return str(value)
+
+
+def _labels(file: ModelFile, n_classes: int) -> tuple[str, ...] | None:
+    value = file.metadata.get("labels")
+    custom = file.metadata.get("custom")
+    if value is None and isinstance(custom, dict):
+        value = custom.get("labels")
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != n_classes or any(not isinstance(text, str) for text in value):
+        raise _wrong(file, "labels", value, f"a list of {n_classes} strings")
+    return tuple(value)
+
+
+def _layer(file: ModelFile, number: int, n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
+    weight, bias = (_tensor(file, f"layers.{number}.{part}") for part in ("weight", "bias"))
+    columns = -(-n_in // weight.block.n_elements) * weight.block.n_elements
+    if number > 0 and columns != n_in:
+        raise _wrong(file, f"layers.{number}.weight", weight.block.name, f"a type whose block divides {n_in} columns")
+    if weight.shape != (n_out, columns):
+        raise _wrong(file, f"the shape of layers.{number}.weight", weight.shape, f"{(n_out, columns)}")
+    if bias.shape != (n_out,) or bias.block.name != "F32":
+        raise _wrong(file, f"layers.{number}.bias", (bias.block.name, bias.shape), f"F32 of shape ({n_out},)")
+    return weight, bias
+
+
+def _tensor(file: ModelFile, name: str) -> Tensor:
+    if name not in file.tensors:
+        raise FormatError(
+            file.path, None, f"no tensor {name!r}; there are {', '.join(list(file.tensors)[:12]) or 'none'}"
+        )
+    return file.tensors[name]
+
+
+def _normalization(file: ModelFile, n_channels: int, n_inputs: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(multiplier, shift) such that normalised = raw * multiplier + shift."""
+    value = file.metadata.get("normalization", {})
+    if not isinstance(value, dict):
+        raise _wrong(file, "normalization", value, "an object with scale, mean and std")
+    scale = value.get("scale", 1.0)
+    means, stds = (_floats(file, key, value.get(key, default)) for key, default in (("mean", [0.0]), ("std", [1.0])))
+    n = max(len(means), len(stds))
+    if any(len(values) not in (1, n) for values in (means, stds)) or n not in (1, n_channels, n_inputs):
+        raise _wrong(file, "normalization", (len(means), len(stds)), f"1, {n_channels} or {n_inputs} means and stds")
+    if type(scale) not in (int, float) or not isfinite(scale) or any(std <= 0.0 for std in stds):
+        raise _wrong(file, "normalization", value, "a finite scale and positive stds")
+    means, stds = (values * n if len(values) == 1 else values for values in (means, stds))
+    return tuple(scale / std for std in stds), tuple(-mean / std for mean, std in zip(means, stds, strict=True))
+
+
+def _floats(file: ModelFile, key: str, value: object) -> list[float]:
+    if (
+        not isinstance(value, list)
+        or not 1 <= len(value) <= MAX_INPUTS
+        or any(type(v) not in (int, float) or not isfinite(v) or abs(v) > 1e30 for v in value)
+    ):
+        raise _wrong(file, f"normalization.{key}", value, "a list of finite numbers")
+    return [float(v) for v in value]

@@ -1,0 +1,166 @@
+"""Activations made ready for a matmul: quantised to int8, or interleaved by tokens. No weights here.
+
+Quantised (`quantize`): every 32 values of a token share a scale d = max|x| / 127 and become codes round(x / d),
+finer than ggml's K-types, which share one scale among 256. A matmul with an offset per group also needs the sums
+d * (codes' sum) per 16 and per 32 values. For `n` tokens of `width` values the buffer holds, one after another,
+
+    codes (n, width) i8    scales (n, width/32) f32    sums (n, width/16) f32    sums (n, width/32) f32
+
+Interleaved: from `MIN_TILE` tokens on a matmul holds one token in each lane of a vector, so tokens are taken in
+groups of LANES (n rounded up, the missing ones zero) and within a group the token is the fastest index:
+
+    codes (group, width/4, LANES, 4) i8    scales (group, width/32, LANES) f32    sums alike
+    dense: x (group, width, LANES) f32
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from realizar_lambda import ops
+from realizar_lambda.kernels.compiler import kernel, op
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
+from realizar_lambda.kernels.tile import scatter_quads
+from realizar_lambda.kernels.vectors import (
+    LANES,
+    convert,
+    largest,
+    load,
+    magnitude,
+    maximum,
+    nearest,
+    splat,
+    store,
+    total,
+    vector,
+)
+
+I64 = types.int64
+F32 = vector("f32", LANES)
+I8 = vector("i8", LANES)
+I32 = vector("i32", LANES)
+MIN_TILE = ops.MIN_TILE_TOKENS
+
+
+@kernel(I64, I64)
+def padded(n_tokens):
+    """How many tokens a buffer of activations is laid out for."""
+    return n_tokens if n_tokens < MIN_TILE else (n_tokens + LANES - 1) // LANES * LANES
+
+
+@kernel(f32p, u8p, I64, I64)
+def scales_of(q, n_tokens, width):
+    """The scales of a quantised buffer."""
+    return cast(f32p, at(q, padded(n_tokens) * width))
+
+
+@kernel(f32p, u8p, I64, I64)
+def sums16_of(q, n_tokens, width):
+    """The sums per 16 values of a quantised buffer."""
+    return cast(f32p, at(q, padded(n_tokens) * (width + width // 8)))
+
+
+@kernel(f32p, u8p, I64, I64)
+def sums32_of(q, n_tokens, width):
+    """The sums per 32 values of a quantised buffer."""
+    return cast(f32p, at(q, padded(n_tokens) * (width + width // 8 + width // 4)))
+
+
+@kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64)
+def quantize_group(codes, scale, sums16, sums32, x, i):
+    """Quantise x[i : i + 32] to 32 codes, one scale, two sums of 16 and one of 32."""
+    biggest = splat(F32, 0.0)
+    for j in range(0, 32, LANES):
+        biggest = maximum(magnitude(load(F32, x, i + j)), biggest)
+    d = largest(biggest) / types.float32(127.0)
+    inverse = splat(F32, types.float32(1.0) / d if d > 0.0 else types.float32(0.0))
+    halves = types.int32(0)
+    for j in range(0, 32, LANES):
+        n = convert(I32, nearest(load(F32, x, i + j) * inverse))
+        store(codes, j, convert(I8, n))
+        halves += total(n)
+        if j + LANES == 16:
+            sums16[0] = d * types.float32(halves)
+            halves = types.int32(0)
+    sums16[1] = d * types.float32(halves)
+    scale[0] = d
+    sums32[0] = sums16[0] + sums16[1]
+
+
+@op(u8p, f32p)
+def quantize(q, x, width, n_tokens, position, thread, n_threads):
+    """Quantise x (n_tokens, width), token by token below MIN_TILE, interleaved from there on."""
+    scales, sums16, sums32 = (
+        scales_of(q, n_tokens, width),
+        sums16_of(q, n_tokens, width),
+        sums32_of(q, n_tokens, width),
+    )
+    codes = cast(i8p, q)
+    n_groups = width // 32
+    if n_tokens < MIN_TILE:
+        for unit in range(thread, n_tokens * n_groups, n_threads):
+            quantize_group(
+                at(codes, unit * 32),
+                at(scales, unit * 4),
+                at(sums16, unit * 8),
+                at(sums32, unit * 4),
+                x,
+                unit * 32,
+            )
+        return
+    for token in range(thread, padded(n_tokens), n_threads):
+        quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens)
+
+
+@kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64, I64, I64)
+def quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens):
+    """Quantise one token into its lane of the interleaved layout; zeros where there is no such token."""
+    n_groups = width // 32
+    lane, base = token % LANES, token // LANES * LANES
+    for g in range(n_groups):
+        target = at(codes, base * width + g * 32 * LANES + lane * 4)
+        one = (base * n_groups + g * LANES) + lane
+        two = (base * n_groups * 2 + g * 2 * LANES) + lane
+        if token >= n_tokens:
+            for k in range(32):
+                target[k // 4 * 4 * LANES + k % 4] = 0
+            scales[one] = 0.0
+            sums32[one] = 0.0
+            sums16[two] = 0.0
+            sums16[two + LANES] = 0.0
+            continue
+        row = token * width + g * 32
+        biggest = splat(F32, 0.0)
+        for j in range(0, 32, LANES):
+            biggest = maximum(magnitude(load(F32, x, row + j)), biggest)
+        d = largest(biggest) / types.float32(127.0)
+        inverse = splat(F32, types.float32(1.0) / d if d > 0.0 else types.float32(0.0))
+        sum_, first = types.int32(0), types.int32(0)
+        for j in range(0, 32, LANES):
+            n = convert(I32, nearest(load(F32, x, row + j) * inverse))
+            scatter_quads(target, j // 4, convert(I8, n))
+            sum_ += total(n)
+            if j + LANES == 16:
+                first = sum_
+        scales[one] = d
+        sums16[two] = d * types.float32(first)
+        sums16[two + LANES] = d * types.float32(sum_ - first)
+        sums32[one] = sums16[two] + sums16[two + LANES]
+
+
+@op(u8p, f32p)
+def interleave(q, x, width, n_tokens, position, thread, n_threads):
+    """Transpose x (n_tokens, width) into groups of LANES tokens; nothing to do below MIN_TILE."""
+    if n_tokens < MIN_TILE:
+        return
+    target = cast(f32p, q)
+    for group in range(thread, padded(n_tokens) // LANES, n_threads):
+        for lane in range(LANES):
+            token = group * LANES + lane
+            base = group * LANES * width + lane
+            if token < n_tokens:
+                for i in range(width):
+                    target[base + i * LANES] = x[token * width + i]
+            else:
+                for i in range(width):
+                    target[base + i * LANES] = 0.0

@@ -1,0 +1,101 @@
+"""F32, F16 and BF16: plain numbers, multiplied with f32 activations.
+
+BF16 is the upper half of an f32.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from realizar_lambda.kernels.block_types import DenseKernels
+from realizar_lambda.kernels.compiler import kernel
+from realizar_lambda.kernels.memory import bits_to_f32, cast, f32p, read_f16, u8p, u16p
+from realizar_lambda.kernels.vectors import (
+    LANES,
+    bitcast,
+    convert,
+    fma,
+    load,
+    shift_left,
+    splat,
+    store,
+    total,
+    vector,
+    zero_extend,
+)
+
+I64 = types.int64
+F32V, F16V, I16V, I32V = (
+    vector("f32", LANES),
+    vector("f16", LANES),
+    vector("i16", LANES),
+    vector("i32", LANES),
+)
+
+
+@kernel(F32V, u8p, I64)
+def _f32_lanes(row, i):
+    return load(F32V, cast(f32p, row), i)
+
+
+@kernel(types.float32, u8p, I64)
+def _f32_one(row, i):
+    return cast(f32p, row)[i]
+
+
+@kernel(F32V, u8p, I64)
+def _f16_lanes(row, i):
+    return convert(F32V, load(F16V, cast(u16p, row), i))
+
+
+@kernel(types.float32, u8p, I64)
+def _f16_one(row, i):
+    return read_f16(row, i * 2)
+
+
+@kernel(F32V, u8p, I64)
+def _bf16_lanes(row, i):
+    return bitcast(F32V, shift_left(zero_extend(I32V, load(I16V, cast(u16p, row), i)), 16))
+
+
+@kernel(types.float32, u8p, I64)
+def _bf16_one(row, i):
+    return bits_to_f32(types.uint32(cast(u16p, row)[i]) << types.uint32(16))
+
+
+def _kernels(lanes, one) -> DenseKernels:
+    @kernel(types.void, f32p, u8p, I64)
+    def decode(out, row, n_columns):
+        i = 0
+        while i + LANES <= n_columns:
+            store(out, i, lanes(row, i))
+            i += LANES
+        while i < n_columns:
+            out[i] = one(row, i)
+            i += 1
+
+    @kernel(types.float32, u8p, f32p, I64)
+    def dot(row, x, n_columns):
+        acc0, acc1, acc2, acc3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
+        i = 0
+        while i + 4 * LANES <= n_columns:
+            acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
+            acc1 = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), acc1)
+            acc2 = fma(lanes(row, i + 2 * LANES), load(F32V, x, i + 2 * LANES), acc2)
+            acc3 = fma(lanes(row, i + 3 * LANES), load(F32V, x, i + 3 * LANES), acc3)
+            i += 4 * LANES
+        while i + LANES <= n_columns:
+            acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
+            i += LANES
+        result = total((acc0 + acc1) + (acc2 + acc3))
+        while i < n_columns:
+            result += one(row, i) * x[i]
+            i += 1
+        return result
+
+    return DenseKernels(decode, dot, decode)
+
+
+F32 = _kernels(_f32_lanes, _f32_one)
+F16 = _kernels(_f16_lanes, _f16_one)
+BF16 = _kernels(_bf16_lanes, _bf16_one)

@@ -1,0 +1,123 @@
+"""Operations that treat each element alone, and softmax over rows: the small ops of an MLP.
+
+Threads split the elements, or for softmax the rows, into contiguous shares.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from realizar_lambda.kernels import elementary
+from realizar_lambda.kernels.compiler import kernel, op
+from realizar_lambda.kernels.memory import f32p, u8p
+from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
+
+F32 = vector("f32", LANES)
+I64 = types.int64
+
+
+@kernel(I64, I64, I64, I64)
+def share(n, thread, n_threads):
+    """Where the share of `thread` begins: thread t owns [share(t), share(t + 1)), in multiples of 16."""
+    per_thread = (n + n_threads * 16 - 1) // (n_threads * 16) * 16
+    return min(n, per_thread * thread)
+
+
+@op(f32p, f32p, u8p, f32p, f32p)
+def normalise_u8(out, fault, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
+    """u8 inputs to f32: x * multiplier + shift of the input's channel; the padding up to out_stride is 0."""
+    for token in range(thread, n_tokens, n_threads):
+        row, source = token * out_stride, token * n
+        for channel in range(n // channel_size):
+            m, s = multiplier[channel], shift[channel]
+            for i in range(channel * channel_size, (channel + 1) * channel_size):
+                out[row + i] = types.float32(x[source + i]) * m + s
+        for i in range(n, out_stride):
+            out[row + i] = 0.0
+        fault[token] = 0.0
+
+
+@op(f32p, f32p, f32p, f32p, f32p)
+def normalise_f32(out, fault, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
+    """f32 inputs, scaled as u8 ones are; x * 0 is NaN for an infinity or a NaN, and a sum of those stays one."""
+    for token in range(thread, n_tokens, n_threads):
+        row, source = token * out_stride, token * n
+        seen, zero = splat(F32, 0.0), splat(F32, 0.0)
+        last = types.float32(0.0)
+        for channel in range(n // channel_size):
+            m, s = multiplier[channel], shift[channel]
+            i, end = channel * channel_size, (channel + 1) * channel_size
+            while i + LANES <= end:
+                lanes = load(F32, x, source + i)
+                seen = fma(lanes, zero, seen)
+                store(out, row + i, fma(lanes, splat(F32, m), splat(F32, s)))
+                i += LANES
+            while i < end:
+                value = x[source + i]
+                last += value * types.float32(0.0)
+                out[row + i] = value * m + s
+                i += 1
+        for i in range(n, out_stride):
+            out[row + i] = 0.0
+        fault[token] = total(seen) + last
+
+
+@op(f32p, f32p, f32p)
+def bias(out, x, vector, width, n_tokens, position, thread, n_threads):
+    """Add one vector to each row."""
+    for token in range(thread, n_tokens, n_threads):
+        for i in range(width):
+            out[token * width + i] = x[token * width + i] + vector[i]
+
+
+@op(f32p, f32p)
+def relu(out, x, width, n_tokens, position, thread, n_threads):
+    """max(x, 0); NaN stays NaN."""
+    n = n_tokens * width
+    i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
+    zero = splat(F32, 0.0)
+    while i + LANES <= end:
+        store(out, i, maximum(zero, load(F32, x, i)))
+        i += LANES
+    while i < end:
+        value = x[i]
+        out[i] = types.float32(0.0) if value < 0.0 else value
+        i += 1
+
+
+def _map(name, lanes, one):
+    def apply(out, x, width, n_tokens, position, thread, n_threads):
+        n = n_tokens * width
+        i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
+        while i + LANES <= end:
+            store(out, i, lanes(load(F32, x, i)))
+            i += LANES
+        while i < end:
+            out[i] = one(x[i])
+            i += 1
+
+    apply.__name__ = name
+    return op(f32p, f32p)(apply)
+
+
+sigmoid = _map("sigmoid", elementary.sigmoid, elementary.sigmoid_1)
+tanh = _map("tanh", elementary.tanh, elementary.tanh_1)
+gelu = _map("gelu", elementary.gelu_tanh, elementary.gelu_tanh_1)
+
+
+@op(f32p, f32p)
+def softmax(out, x, width, n_tokens, position, thread, n_threads):
+    """e**x over its sum, each row less its maximum first. A NaN in a row makes the row NaN."""
+    for token in range(thread, n_tokens, n_threads):
+        row = token * width
+        greatest = x[row]
+        for i in range(1, width):
+            greatest = max(greatest, x[row + i])
+        denominator = types.float32(0.0)
+        for i in range(width):
+            e = elementary.exp_1(x[row + i] - greatest)
+            denominator += e
+            out[row + i] = e
+        scale = types.float32(1.0) / denominator
+        for i in range(width):
+            out[row + i] *= scale

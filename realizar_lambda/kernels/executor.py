@@ -1,0 +1,120 @@
+"""The loop that walks a program, and the team of threads that walks it together. It knows no operation.
+
+A team is `ops.TEAM_WORDS` int64 words of shared memory:
+
+    word 0   generation: raised by one for each program, a futex the parked workers wait on (its low half)
+    word 1   1 once the team is being dismissed
+    word 2   n_threads
+    word 3   table address      word 4  n_ops       word 5  n_tokens      word 6  position
+    word 8   threads that reached the current barrier
+    word 16  barriers passed
+    word 24  workers parked on the futex
+
+Thread 0 is the caller's. A worker spins for a while on the generation, then sleeps in the kernel. Between two
+operations the threads meet at a barrier: the last to come resets the count and raises the number of barriers
+passed; the others spin on it, and yield the CPU when it takes long, since the other thread may need it.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from realizar_lambda import ops
+from realizar_lambda.kernels.compiler import execute, export, kernel
+from realizar_lambda.kernels.memory import (
+    address_of,
+    at,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    cast,
+    futex,
+    i64p,
+    pause,
+    sched_yield,
+)
+from realizar_lambda.kernels.vectors import LANES, TARGET
+
+I64 = types.int64
+WORDS = ops.RECORD_WORDS
+LAST_WORD = WORDS - 1
+FUTEX = 202 if TARGET.triple.startswith("x86_64") else 98
+FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
+SPINS_IN_BARRIER = 2000  # about 10 us at 4 ns a pause: longer than an even share's jitter
+SPINS_BEFORE_PARKING = 20000
+
+
+@kernel(types.void, i64p, I64)
+def meet(team, n_threads):
+    """Wait until every thread of the team has come here."""
+    passed = atomic_load(at(team, 128))
+    if atomic_add(at(team, 64), 1) == n_threads - 1:
+        atomic_store(at(team, 64), 0)
+        atomic_store(at(team, 128), passed + 1)
+        return
+    spins = 0
+    while atomic_load(at(team, 128)) == passed:
+        spins += 1
+        if spins < SPINS_IN_BARRIER:
+            pause()
+        else:
+            sched_yield()
+
+
+@kernel(types.void, i64p, I64, I64, I64, I64, I64, i64p)
+def walk(table, n_ops, n_tokens, position, thread, n_threads, team):
+    """Run every operation of a program as one thread of its team."""
+    for i in range(n_ops):
+        record = at(table, i * WORDS * 8)
+        execute(record, n_tokens, position, thread, n_threads)
+        if n_threads > 1 and record[LAST_WORD] != 0:
+            meet(team, n_threads)
+
+
+@export
+def realizar_run(table, n_ops, n_tokens, position, team):
+    """Run a program with the whole team; returns when every thread is done."""
+    words = cast(i64p, team)
+    n_threads = words[2]
+    if n_threads > 1:
+        words[3] = address_of(table)
+        words[4] = n_ops
+        words[5] = n_tokens
+        words[6] = position
+        atomic_add(words, 1)
+        if atomic_load(at(words, 192)) > 0:
+            futex(FUTEX, address_of(words), FUTEX_WAKE_PRIVATE, n_threads)
+    if words[1] != 0:
+        return
+    walk(cast(i64p, table), n_ops, n_tokens, position, 0, n_threads, words)
+    if n_threads > 1:
+        meet(words, n_threads)
+
+
+@export
+def realizar_worker(team, thread):
+    """Serve as thread `thread` of a team until it is dismissed: a Python thread's whole life is this call."""
+    words = cast(i64p, team)
+    n_threads = words[2]
+    seen = I64(0)
+    while True:
+        spins = 0
+        while atomic_load(words) == seen:
+            spins += 1
+            if spins < SPINS_BEFORE_PARKING:
+                pause()
+            else:
+                atomic_add(at(words, 192), 1)
+                futex(FUTEX, address_of(words), FUTEX_WAIT_PRIVATE, seen)
+                atomic_add(at(words, 192), -1)
+        seen += 1
+        if words[1] != 0:
+            return
+        walk(cast(i64p, words[3]), words[4], words[5], words[6], thread, n_threads, words)
+        meet(words, n_threads)
+
+
+@export
+def realizar_lanes():
+    """How many f32 lanes this library's vectors have: layouts that interleave tokens depend on it."""
+    return LANES

@@ -1,0 +1,57 @@
+"""From a path or a name to a loaded model: which class answers for a file. It keeps nothing.
+
+The registry keeps models by name; this is what it calls, and what `realizar_lambda.load` is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from realizar_lambda.errors import ModelNotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from realizar_lambda.classification import Classifier
+
+SUFFIXES = (".apr", ".gguf", ".safetensors")
+
+
+def models_folder(environ: Mapping[str, str]) -> str:
+    """Where named models lie: REALIZAR_MODELS_DIR, else `models` in the Lambda task root or beside the package."""
+    configured = environ.get("REALIZAR_MODELS_DIR")
+    if configured:
+        return configured
+    beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for root in (environ.get("LAMBDA_TASK_ROOT"), beside):
+        if root and os.path.isdir(os.path.join(root, "models")):
+            return os.path.join(root, "models")
+    return os.path.join(beside, "models")
+
+
+def load(path_or_name: str | os.PathLike[str]) -> Classifier:
+    """Load a model from a file's path, or by the name (the file's stem) of one in the models folder.
+
+    Raises ModelNotFoundError where neither exists, FormatError and UnsupportedError for files that cannot be used.
+    """
+    return load_file(_path(os.fspath(path_or_name)))
+
+
+def load_file(path: str) -> Classifier:
+    """Load the model in the file at `path`."""
+    from realizar_lambda.classification import Classifier
+
+    return Classifier.open(path)
+
+
+def _path(wanted: str) -> str:
+    if os.path.exists(wanted) or "/" in wanted:
+        return wanted
+    folder = models_folder(os.environ)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    for suffix in ("", *SUFFIXES):
+        if wanted + suffix in names:
+            return os.path.join(folder, wanted + suffix)
+    known = [name.rpartition(".")[0] for name in names if name.endswith(SUFFIXES)]
+    raise ModelNotFoundError(wanted, known)

@@ -1,0 +1,208 @@
+"""The one door to the native library: which one to load, its functions, memory addresses, the team of threads.
+
+It knows nothing of models. Everything that passes through it was checked before: a library call is unchecked.
+
+    library()          the kernel library for this CPU, loaded once
+    address(buffer)    where a buffer's bytes lie
+    allocate(n)        zeroed, page-aligned memory
+    Team(n_threads)    threads that run programs together, parked between calls
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+
+from realizar_lambda import ops
+from realizar_lambda.errors import BuildError, UnsupportedError
+
+ISA_VARIABLE = "REALIZAR_ISA"
+THREADS_VARIABLE = "REALIZAR_THREADS"
+LIBRARY_VARIABLE = "REALIZAR_NATIVE_DIR"
+MAX_THREADS = 64
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
+
+# Best first: the CPU flags (names of /proc/cpuinfo) that a library needs.
+ISAS = {
+    "x86_64": (
+        ("x86_64_v4", "avx2 fma f16c bmi2 avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni"),
+        ("x86_64_v3", "avx2 fma f16c bmi2 abm movbe"),
+    ),
+    "aarch64": (("aarch64", "asimd fphp asimdhp asimddp"),),
+}
+
+_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_double, "v": None}
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's Py_buffer, to ask a read-only buffer for its address."""
+
+    _fields_ = [
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
+def address(buffer: object) -> int:
+    """The address of a C-contiguous buffer's first byte; the caller keeps the buffer alive while it is used."""
+    view = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
+    start: int = view.buf or 0
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
+    return start
+
+
+def allocate(n_bytes: int) -> mmap.mmap:
+    """Zeroed memory of at least one byte, page-aligned; pages not touched take no room."""
+    return mmap.mmap(-1, max(n_bytes, 1))
+
+
+def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
+    """The CPU's flags as Linux names them; empty where it does not say."""
+    try:
+        with open(cpuinfo, encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def choose_isa(machine: str, flags: frozenset[str], wanted: str | None = None) -> str:
+    """The best library for a CPU with these flags, or `wanted` where the CPU can run it.
+
+    Raises UnsupportedError where the CPU lacks what the chosen (or the least) library needs: better our message
+    than an illegal instruction.
+    """
+    rows = ISAS.get(machine)
+    if rows is None:
+        raise UnsupportedError(f"a {machine} CPU", sorted(ISAS))
+    known = dict(rows)
+    if wanted is not None:
+        if wanted not in known:
+            raise UnsupportedError(f"{ISA_VARIABLE}={wanted!r} on {machine}", known)
+        rows = ((wanted, known[wanted]),)
+    missing: list[str] = []
+    for name, needed in rows:
+        missing = [flag for flag in needed.split() if flag not in flags]
+        if not missing:
+            return name
+    raise UnsupportedError(f"this CPU, which lacks {', '.join(missing)} that {rows[-1][0]} needs,", known)
+
+
+class Library:
+    """A loaded kernel library. `isa` is its name; its exports are attributes without their `realizar_` prefix."""
+
+    def __init__(self, isa: str, path: str) -> None:
+        self.isa = isa
+        self.path = path
+        handle = ctypes.CDLL(path)
+        for name, (result, arguments) in ops.EXPORTS.items():
+            function = getattr(handle, name)
+            function.restype = _CTYPES[result]
+            function.argtypes = [_CTYPES[kind] for kind in arguments]
+            setattr(self, name.removeprefix("realizar_"), function)
+        self.handle = handle
+
+    def __getattr__(self, name: str) -> ctypes._NamedFuncPointer:
+        raise AttributeError(f"the kernel library exports no {name!r}")
+
+
+_loaded: dict[str, Library] = {}
+
+
+def library() -> Library:
+    """The library for this CPU, or the one that the environment variable REALIZAR_ISA names; loaded once."""
+    wanted = os.environ.get(ISA_VARIABLE) or None
+    if (wanted or "") not in _loaded:
+        isa = choose_isa(os.uname().machine, cpu_flags(), wanted)
+        _loaded[wanted or ""] = Library(isa, _find(isa))
+    return _loaded[wanted or ""]
+
+
+def _find(isa: str) -> str:
+    """Where the library lies: shipped beside this file, or built on first use from a source checkout."""
+    shipped = os.path.join(os.environ.get(LIBRARY_VARIABLE) or FOLDER, f"{isa}.so")
+    if os.path.exists(shipped):
+        return shipped
+    try:
+        from realizar_lambda.kernels import build
+    except ImportError as error:
+        raise BuildError(
+            f"no kernel library {isa}.so in {os.path.dirname(shipped)}, and it cannot be built here ({error}); "
+            "install a wheel that holds it, or `pip install realizar-lambda[build]`"
+        ) from None
+    from pathlib import Path
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "realizar-lambda" / build.source_hash()[:16]
+    if not (folder / f"{isa}.so").exists():
+        print("first use: the kernels are compiled once and kept", file=sys.stderr)
+        build.build_all([isa], folder, force=True)
+    return str(folder / f"{isa}.so")
+
+
+def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
+    """How many threads a team has: REALIZAR_THREADS, else one per CPU that this process may use."""
+    text = environ.get(THREADS_VARIABLE)
+    if not text:
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
+        raise UnsupportedError(f"{THREADS_VARIABLE}={text!r}", f"1 to {MAX_THREADS}")
+    return int(text)
+
+
+class Team:
+    """Threads that walk a program together. The caller's thread is the first; the others park between calls.
+
+    One program runs at a time; `run` must not be called by two threads at once. After a fork the child has no
+    workers, so a team is made anew there.
+    """
+
+    def __init__(self, n_threads: int, library: Library) -> None:
+        self.n_threads = n_threads
+        self.library = library
+        self._start()
+
+    def _start(self) -> None:
+        self._memory = allocate(ops.TEAM_WORDS * 8)
+        self._words = memoryview(self._memory).cast("q")
+        self._words[2] = self.n_threads
+        self._address = address(self._memory)
+        self._process = os.getpid()
+        if self.n_threads > 1:
+            import threading
+
+            for thread in range(1, self.n_threads):
+                threading.Thread(
+                    target=self.library.worker,
+                    args=(self._address, thread),
+                    name=f"realizar-{thread}",
+                    daemon=True,
+                ).start()
+
+    def run(self, table: int, n_ops: int, n_tokens: int, position: int) -> None:
+        """Run the program whose table lies at an address; the GIL is free meanwhile."""
+        if self.n_threads > 1 and self._process != os.getpid():
+            self._start()
+        self.library.run(table, n_ops, n_tokens, position, self._address)
+
+    def dismiss(self) -> None:
+        """End the workers; the team runs nothing afterwards."""
+        if self.n_threads > 1 and self._process == os.getpid():
+            self._words[1] = 1
+            self.library.run(self._address, 0, 0, 0, self._address)
+            self.n_threads = self._words[2] = 1

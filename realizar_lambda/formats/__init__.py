@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
+from realizar_lambda.errors import FormatError
 from realizar_lambda.formats.model_file import ModelFile, map_file
 
 __all__ = ["ModelFile", "open_model"]
@@ -16,11 +18,16 @@ READERS = {
     b"APR\0": "apr_v2",
     b"GGUF": "gguf",
 }
-"""First four bytes -> module of this package with `read(path, data, *, verify)`; safetensors has no magic."""
+"""First four bytes -> module of this package with `read(path, data, *, verify)`.
+
+safetensors has no magic: its files start with a length below 2**32 as u64, then `{`."""
 
 
 def open_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFile:
     """Open the model file at `path` over a memory map: no tensor is copied, metadata is parsed.
+
+    `path` may be a folder with one model, or the index of a sharded model (`model.safetensors.index.json`);
+    a `config.json` beside safetensors becomes `metadata["config"]`.
 
     Structure is always checked: every count, size and offset against the file. Checksums over whole files
     are checked up to 1 MiB (half a millisecond), since a larger file would be read from end to end before
@@ -31,13 +38,25 @@ def open_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFi
     opened.
     """
     name = os.fspath(path)
+    if os.path.isdir(name):
+        from realizar_lambda.formats.folder import find_model
+
+        name = find_model(name)
     data = map_file(name)
     module = READERS.get(bytes(data[:4]))
     if module is None:
-        from realizar_lambda.formats.foreign import refuse
-
-        raise refuse(name, data)
-    from importlib import import_module
-
+        return _open_without_magic(name, data, verify)
     model: ModelFile = import_module(f"{__name__}.{module}").read(name, data, verify=verify)
     return model
+
+
+def _open_without_magic(path: str, data: memoryview, verify: bool) -> ModelFile:
+    from realizar_lambda.formats import folder, safetensors
+    from realizar_lambda.formats.foreign import refuse
+
+    if path.endswith(".index.json"):
+        return folder.with_config(folder.read_index(path, data, verify=verify))
+    fault = refuse(path, data)
+    if bytes(data[4:9]) == b"\0\0\0\0{" or (path.endswith(".safetensors") and isinstance(fault, FormatError)):
+        return folder.with_config(safetensors.read(path, data, verify=verify))
+    raise fault

@@ -59,23 +59,17 @@ def _read_entry(path: str, data: memoryview, at: int, end: int) -> tuple[IndexRo
         raise FormatError(path, at, f"a tensor name is {n_name} bytes long, it must be 1 to {MAX_NAME_BYTES}")
     position = at + 2 + n_name
     if position + 2 > end:
-        raise FormatError(
-            path, at, f"a tensor name of {n_name} bytes runs past the index's end at byte {end}"
-        )
+        raise FormatError(path, at, f"a tensor name of {n_name} bytes runs past the index's end at byte {end}")
     try:
         name = str(data[at + 2 : position], "utf-8")
     except UnicodeDecodeError:
         raise FormatError(path, at + 2, "a tensor name is not UTF-8") from None
     dtype, n_dims = data[position], data[position + 1]
     if n_dims > MAX_DIMENSIONS:
-        raise FormatError(
-            path, position + 1, f"tensor {name!r} has {n_dims} dimensions, at most {MAX_DIMENSIONS}"
-        )
+        raise FormatError(path, position + 1, f"tensor {name!r} has {n_dims} dimensions, at most {MAX_DIMENSIONS}")
     after = position + 2 + 8 * (n_dims + 2)
     if after > end:
-        raise FormatError(
-            path, position, f"the entry of tensor {name!r} runs past the index's end at byte {end}"
-        )
+        raise FormatError(path, position, f"the entry of tensor {name!r} runs past the index's end at byte {end}")
     *shape, offset, size = struct.unpack_from(f"<{n_dims + 2}Q", data, position + 2)
     return IndexRow(name, tuple(shape), _known(name, dtype, meanings(dtype)), offset, size, at), after
 
@@ -91,22 +85,14 @@ def _read_json(path: str, data: memoryview, start: int, end: int, n_tensors: int
         name, dtype, shape = fields.get("name"), fields.get("dtype"), fields.get("shape")
         offset, size = fields.get("offset"), fields.get("size")
         if not (isinstance(name, str) and 1 <= len(name) <= MAX_NAME_BYTES):
-            raise FormatError(
-                path, start, f"entry {number} of the JSON tensor index has no name of 1 to 256 bytes"
-            )
+            raise FormatError(path, start, f"entry {number} of the JSON tensor index has no name of 1 to 256 bytes")
         if not isinstance(dtype, str):
             raise FormatError(path, start, f"tensor {name!r} has no dtype in the JSON tensor index")
         if not (isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS and all(map(_is_count, shape))):
-            raise FormatError(
-                path, start, f"tensor {name!r} needs a shape of at most 8 sizes, got {shape!r:.80}"
-            )
+            raise FormatError(path, start, f"tensor {name!r} needs a shape of at most 8 sizes, got {shape!r:.80}")
         if not (_is_count(offset) and _is_count(size)):
-            raise FormatError(
-                path, start, f"tensor {name!r} needs an offset and a size, got {offset!r}, {size!r}"
-            )
-        rows.append(
-            IndexRow(name, tuple(shape), _known(name, dtype, meanings_of_name(dtype)), offset, size, start)
-        )
+            raise FormatError(path, start, f"tensor {name!r} needs an offset and a size, got {offset!r}, {size!r}")
+        rows.append(IndexRow(name, tuple(shape), _known(name, dtype, meanings_of_name(dtype)), offset, size, start))
     return rows
 
 
@@ -116,9 +102,7 @@ def _is_count(value: object) -> bool:
 
 def _known(name: str, dtype: object, found: tuple[str, ...]) -> tuple[str, ...]:
     if not found:
-        raise UnsupportedError(
-            f"dtype {dtype!r} of tensor {name!r}", "F32, F16, BF16, F64, I8 to I64, U8, GGML blocks"
-        )
+        raise UnsupportedError(f"dtype {dtype!r} of tensor {name!r}", "F32, F16, BF16, F64, I8 to I64, U8, GGML blocks")
     return found
 
 
@@ -130,9 +114,7 @@ def resolve_block(path: str, row: IndexRow, shape: tuple[int, ...]) -> BlockType
     """
     n_elements = prod(shape)
     if n_elements > MAX_ELEMENTS:
-        raise FormatError(
-            path, row.at, f"tensor {row.name!r} has {n_elements} elements, at most 2**48 are read"
-        )
+        raise FormatError(path, row.at, f"tensor {row.name!r} has {n_elements} elements, at most 2**48 are read")
     sizes = {name: stored_bytes(name, n_elements) for name in row.blocks}
     name = next((name for name, size in sizes.items() if size == row.size), None)
     if name is None:

@@ -77,13 +77,9 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
     if major != 1:
         raise UnsupportedError(f"{path}: version {major}.{minor} of APRN files", "1.x")
     if flags & ENCRYPTED:
-        raise UnsupportedError(
-            f"{path}: an encrypted .apr file", "plain .apr files: save it without a password"
-        )
+        raise UnsupportedError(f"{path}: an encrypted .apr file", "plain .apr files: save it without a password")
     if flags & STREAMING:
-        raise UnsupportedError(
-            f"{path}: a streaming .apr file", "plain .apr files: save the model without streaming"
-        )
+        raise UnsupportedError(f"{path}: a streaming .apr file", "plain .apr files: save the model without streaming")
     if compression not in _COMPRESSIONS:
         raise FormatError(path, 20, f"the compression is {compression}, it must be one of 0, 1, 2, 3")
     if n_content > MAX_PAYLOAD_BYTES:
@@ -115,9 +111,7 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
         )
         checks["compression"] = _COMPRESSIONS[compression]
     elif n_content != n_payload:
-        raise FormatError(
-            path, 16, f"the payload is {n_payload} bytes long, {n_content} are declared uncompressed"
-        )
+        raise FormatError(path, 16, f"the payload is {n_payload} bytes long, {n_content} are declared uncompressed")
     metadata = decode_map(path, _HEADER.size, data[_HEADER.size : payload_at]) if n_metadata else {}
     tensor, fields = _read_payload(path, buffer[at : at + n_content], at, type_id)
     return ModelFile(
@@ -223,9 +217,7 @@ def _floats(name: str, values: Sequence[float], *, counted: bool = False) -> byt
     return (struct.pack("<?Q", True, n_values) if counted else b"") + packed
 
 
-def _write(
-    path: str | os.PathLike[str], type_id: int, payload: bytes, metadata: Mapping[str, object]
-) -> None:
+def _write(path: str | os.PathLike[str], type_id: int, payload: bytes, metadata: Mapping[str, object]) -> None:
     from realizar_lambda.formats.atomic_file import replacing
 
     text = encode_map({"created_at": "1970-01-01T00:00:00Z", "aprender_version": "0.11.0"} | dict(metadata))

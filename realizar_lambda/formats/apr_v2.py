@@ -62,9 +62,7 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
     if header_crc not in (0, crc):
         raise FormatError(path, 40, f"the header's CRC-32 is {crc:08x}, {header_crc:08x} is stored")
     if flags & COLUMN_MAJOR:
-        raise UnsupportedError(
-            f"{path}: column-major layout", "row-major .apr files: convert the model again"
-        )
+        raise UnsupportedError(f"{path}: column-major layout", "row-major .apr files: convert the model again")
     if flags & ENCRYPTED:
         raise UnsupportedError(f"{path}: an encrypted .apr file", "plain .apr files: decrypt it first")
     checks = {"header checksum": "ok" if header_crc else "absent"}
@@ -94,9 +92,7 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
         tensors[row.name] = Tensor(row.name, shape, block, buffer[start : start + row.size], start)
     if len(tensors) != len(rows):
         raise FormatError(path, header[7], "two tensors have the same name")
-    return ModelFile(
-        path=path, format="apr-v2", metadata=metadata, tensors=tensors, checks=checks, buffer=buffer
-    )
+    return ModelFile(path=path, format="apr-v2", metadata=metadata, tensors=tensors, checks=checks, buffer=buffer)
 
 
 def _read_sections(
@@ -185,9 +181,7 @@ def write(
         _check_tensor(name, encoded, shape, block_name, size)
         flags |= QUANTIZED if BLOCKS[block_name].is_quantized else 0
         index += struct.pack("<H", len(encoded)) + encoded
-        index += struct.pack(
-            f"<BB{len(shape) + 2}Q", DTYPE_OF_BLOCK[block_name], len(shape), *shape, offset, size
-        )
+        index += struct.pack(f"<BB{len(shape) + 2}Q", DTYPE_OF_BLOCK[block_name], len(shape), *shape, offset, size)
         offset += _padded(size)
     text = _metadata_text(metadata)
     index_at = _ALIGNMENT + _padded(len(text))
@@ -219,9 +213,7 @@ def _check_tensor(name: str, encoded: bytes, shape: Sequence[int], block_name: s
     if block_name not in DTYPE_OF_BLOCK:
         raise UnsupportedError(f"tensor {name!r} of type {block_name} in .apr v2", sorted(DTYPE_OF_BLOCK))
     if len(shape) > MAX_DIMENSIONS or any(not 0 <= dimension < 1 << 48 for dimension in shape):
-        raise RequestError(
-            400, f"tensor {name!r} has shape {list(shape)}, .apr v2 takes at most 8 sizes below 2**48"
-        )
+        raise RequestError(400, f"tensor {name!r} has shape {list(shape)}, .apr v2 takes at most 8 sizes below 2**48")
     block = BLOCKS[block_name]
     n_elements = 1
     for dimension in shape:
@@ -245,13 +237,9 @@ def _metadata_text(metadata: Mapping[str, object]) -> bytes:
         raise RequestError(400, f"the metadata must be JSON values: {fault}", field="metadata") from None
     for key in _TEXT_KEYS:
         if not isinstance(metadata.get(key, ""), str | None):
-            raise RequestError(
-                400, f"metadata {key!r} must be a string, got {metadata[key]!r:.80}", field="metadata"
-            )
+            raise RequestError(400, f"metadata {key!r} must be a string, got {metadata[key]!r:.80}", field="metadata")
     if len(text) > MAX_METADATA_BYTES:
-        raise RequestError(
-            400, f"the metadata takes {len(text)} bytes, at most {MAX_METADATA_BYTES}", field="metadata"
-        )
+        raise RequestError(400, f"the metadata takes {len(text)} bytes, at most {MAX_METADATA_BYTES}", field="metadata")
     return text
 
 

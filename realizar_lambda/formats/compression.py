@@ -41,14 +41,10 @@ def decompress_lz4(path: str, offset: int, data: memoryview, *, n_bytes: int | N
     except ImportError:
         raise _missing_codec("LZ4", "lz4") from None
     if len(data) < 4:
-        raise FormatError(
-            path, offset, f"an LZ4 payload starts with a 4-byte size, {len(data)} bytes are left"
-        )
+        raise FormatError(path, offset, f"an LZ4 payload starts with a 4-byte size, {len(data)} bytes are left")
     declared = _checked(int.from_bytes(data[:4], "little"))
     if declared > _MAX_LZ4_RATIO * len(data):
-        raise FormatError(
-            path, offset, f"the LZ4 payload declares {declared} bytes, {len(data)} cannot hold them"
-        )
+        raise FormatError(path, offset, f"the LZ4 payload declares {declared} bytes, {len(data)} cannot hold them")
     try:
         content: bytes = lz4.block.decompress(data[4:], uncompressed_size=declared)
     except lz4.block.LZ4BlockError as fault:

@@ -23,9 +23,7 @@ def parse_object(path: str, offset: int, raw: bytes) -> dict[str, object]:
     """
     value = parse(path, offset, raw)
     if not isinstance(value, dict):
-        raise FormatError(
-            path, offset, f"the JSON is {_NAMES.get(type(value), 'a value')}, it must be an object"
-        )
+        raise FormatError(path, offset, f"the JSON is {_NAMES.get(type(value), 'a value')}, it must be an object")
     return value
 
 
@@ -33,9 +31,7 @@ def parse(path: str, offset: int, raw: bytes) -> object:
     """As `parse_object`, for any JSON value."""
     n_values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
     if n_values > MAX_VALUES:
-        raise FormatError(
-            path, offset, f"the JSON has about {n_values} values, at most {MAX_VALUES} are read"
-        )
+        raise FormatError(path, offset, f"the JSON has about {n_values} values, at most {MAX_VALUES} are read")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as fault:

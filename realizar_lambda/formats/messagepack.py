@@ -93,20 +93,14 @@ class _Decoder:
             return number.unpack(self.take(number.size))[0]
         if tag < 0xC0:
             kind, length = (
-                ("map", tag & 15)
-                if tag < 0x90
-                else ("array", tag & 15)
-                if tag < 0xA0
-                else ("string", tag & 31)
+                ("map", tag & 15) if tag < 0x90 else ("array", tag & 15) if tag < 0xA0 else ("string", tag & 31)
             )
         elif tag in _LENGTH_BYTES:
             kind, width = _LENGTH_BYTES[tag]
             length = int.from_bytes(self.take(width), "big")
         else:
             self.position -= 1
-            raise self.fault(
-                f"the MessagePack tag {tag:#04x} is not one of nil, bool, number, text, bytes, array, map"
-            )
+            raise self.fault(f"the MessagePack tag {tag:#04x} is not one of nil, bool, number, text, bytes, array, map")
         if kind == "string":
             return self.text(length)
         if kind == "binary":
@@ -169,9 +163,7 @@ def _encode(value: object, out: bytearray, depth: int) -> None:
             _encode(key, out, depth + 1)
             _encode(item, out, depth + 1)
     else:
-        raise RequestError(
-            400, f"metadata cannot hold a {type(value).__name__}: {value!r:.80}", field="metadata"
-        )
+        raise RequestError(400, f"metadata cannot hold a {type(value).__name__}: {value!r:.80}", field="metadata")
 
 
 def _encode_int(value: int, out: bytearray) -> None:

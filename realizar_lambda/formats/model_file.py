@@ -21,6 +21,7 @@ class ModelFile:
     `format` is "apr-v1", "apr-v2", "gguf-v2", "gguf-v3" or "safetensors"; `metadata` maps keys to str, int,
     float, bool, dict and sequences (long arrays may be lazy sequences); `tensors` maps names to `Tensor`s in
     file order; `checks` maps the name of each checksum or flag to "ok", "absent" or a sentence.
+    `buffer` is the bytes of the file, or a tuple of them where the model has several files.
     Keep the object alive as long as any tensor's bytes are in use: it owns the map.
     """
 
@@ -45,8 +46,9 @@ class ModelFile:
 
     @property
     def n_bytes(self) -> int:
-        """Size of the file in bytes."""
-        return memoryview(self.buffer).nbytes  # type: ignore[arg-type]
+        """Size of the file, or of all shards together, in bytes."""
+        buffers = self.buffer if isinstance(self.buffer, tuple) else (self.buffer,)
+        return sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def map_file(path: str) -> memoryview:
@@ -59,9 +61,7 @@ def map_file(path: str) -> memoryview:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise FormatError(
-                path, None, "not a regular file; a model is opened from a file that can be mapped"
-            )
+            raise FormatError(path, None, "not a regular file; a model is opened from a file that can be mapped")
         if status.st_size == 0:
             raise FormatError(path, 0, "the file is empty; a model file starts with its format's magic bytes")
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))

@@ -6,9 +6,7 @@ import json
 import struct
 import zlib
 
-V1_METADATA = (
-    b"\x82\xaacreated_at\xaa1764278947\xb0aprender_version\xa60.11.0"  # the map of the real mnist_784x2.apr
-)
+V1_METADATA = b"\x82\xaacreated_at\xaa1764278947\xb0aprender_version\xa60.11.0"  # the map of the real mnist_784x2.apr
 
 
 def v1(
@@ -64,9 +62,7 @@ def v2(
     version: tuple[int, int] = (2, 0),
 ) -> bytes:
     """An APR\\0 file around an index and a data section; the defaults are those of aprender's writer."""
-    text = json.dumps(
-        {"model_type": "test"} if metadata is None else metadata, separators=(",", ":")
-    ).encode()
+    text = json.dumps({"model_type": "test"} if metadata is None else metadata, separators=(",", ":")).encode()
     padded_text = pad(text)
     index = pad(index) if aligned else index
     data = pad(data) if aligned else data

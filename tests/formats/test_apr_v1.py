@@ -185,9 +185,7 @@ def test_an_lz4_payload_is_read(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot hold"):
         open_model(put(tmp_path, apr_bytes.v1(payload=b"\0\0\0\x20block", n_content=9, compression=3)))
     with pytest.raises(FormatError, match="LZ4"):
-        open_model(
-            put(tmp_path, apr_bytes.v1(payload=b"\x40\0\0\0\xff\xff\xff", n_content=64, compression=3))
-        )
+        open_model(put(tmp_path, apr_bytes.v1(payload=b"\x40\0\0\0\xff\xff\xff", n_content=64, compression=3)))
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,7 @@ def test_the_same_arguments_give_the_same_bytes_in_any_tensor_order(tmp_path: Pa
         (30, 128, "BF16"),
     ],
 )
-def test_a_dtype_with_two_meanings_is_told_by_its_size(
-    tmp_path: Path, dtype: int, size: int, name: str
-) -> None:
+def test_a_dtype_with_two_meanings_is_told_by_its_size(tmp_path: Path, dtype: int, size: int, name: str) -> None:
     tensor = open_model(put(tmp_path, one(dtype, (1, 64), size))).tensors["t"]
     assert tensor.block.name == name
 
@@ -121,9 +119,7 @@ def test_rows_that_end_inside_a_block_are_refused(tmp_path: Path) -> None:
 
 def test_an_unsorted_unaligned_file_without_checksums_is_read(tmp_path: Path) -> None:
     index = entry("w", 0, (2, 3), 5, 24) + entry("b", 0, (1,), 0, 4)
-    data = apr_bytes.v2(
-        index, b"abcd?" + F32_2X3, n_tensors=2, flags=0, aligned=False, header_crc=0, footer=False
-    )
+    data = apr_bytes.v2(index, b"abcd?" + F32_2X3, n_tensors=2, flags=0, aligned=False, header_crc=0, footer=False)
     model = open_model(put(tmp_path, data))
     assert model.checks == {"header checksum": "absent", "footer checksum": "absent"}
     assert model.tensors["w"].data == F32_2X3
@@ -131,12 +127,8 @@ def test_an_unsorted_unaligned_file_without_checksums_is_read(tmp_path: Path) ->
 
 
 def test_a_json_index_is_read(tmp_path: Path) -> None:
-    index = json.dumps(
-        [json_entry("weights", "json", [2], 0, 2), json_entry("w", "f32", [2, 3], 2, 24)]
-    ).encode()
-    data = apr_bytes.v2(
-        index, b"{}" + F32_2X3, n_tensors=2, flags=0, aligned=False, header_crc=0, footer=False
-    )
+    index = json.dumps([json_entry("weights", "json", [2], 0, 2), json_entry("w", "f32", [2, 3], 2, 24)]).encode()
+    data = apr_bytes.v2(index, b"{}" + F32_2X3, n_tensors=2, flags=0, aligned=False, header_crc=0, footer=False)
     model = open_model(put(tmp_path, data))
     assert (model.tensors["weights"].block.name, model.tensors["weights"].data) == ("U8", b"{}")
     assert (model.tensors["w"].shape, model.tensors["w"].data) == ((2, 3), F32_2X3)
@@ -163,9 +155,7 @@ def test_a_broken_json_index_is_refused(tmp_path: Path, index: bytes) -> None:
 
 
 def test_a_converted_gguf_file_has_its_dimensions_turned_round(tmp_path: Path) -> None:
-    index = entry("blk.0.attn_q.weight", 12, (256, 3), 0, 3 * 144) + entry(
-        "output_norm.weight", 0, (2,), 448, 8
-    )
+    index = entry("blk.0.attn_q.weight", 12, (256, 3), 0, 3 * 144) + entry("output_norm.weight", 0, (2,), 448, 8)
     data = apr_bytes.v2(index, bytes(456), n_tensors=2, flags=0x20, footer=False)
     model = open_model(put(tmp_path, data))
     assert model.tensors["blk.0.attn_q.weight"].shape == (3, 256)

@@ -13,10 +13,8 @@ VALUES = st.recursive(
     | st.integers(-(1 << 63), (1 << 64) - 1)
     | st.floats(allow_nan=False)
     | st.text(max_size=40),
-    lambda children: (
-        st.lists(children, max_size=20) | st.dictionaries(st.text(max_size=8), children, max_size=20)
-    ),
-    max_leaves=30,
+    lambda children: st.lists(children, max_size=20) | st.dictionaries(st.text(max_size=8), children, max_size=20),
+    max_leaves=10,
 )
 
 
@@ -24,8 +22,8 @@ def decode(data: bytes) -> dict[str, object]:
     return decode_map("file", 32, memoryview(data))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=20))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=5))
 def test_what_is_encoded_decodes_to_itself(value: dict[str, object]) -> None:
     assert decode(encode_map(value)) == value
 

@@ -102,6 +102,7 @@ class Function:
         if self.cold_start is None and task.taken_ns is not None and task.finished_ns is not None:
             ready_ns = self._api.first_next_ns or task.taken_ns
             self.cold_start = ColdStart(
+                start_ns=process.spawned_ns,
                 init_ms=(ready_ns - process.spawned_ns) / 1e6,
                 first_answer_ms=(task.finished_ns - ready_ns) / 1e6,
                 total_ms=(task.finished_ns - process.spawned_ns) / 1e6,

@@ -140,7 +140,7 @@ class InterfaceEmulatorFunction:
         error_type = _error_type(answer.status, raw)
         if self.cold_start is None and error_type is None:
             init_ms = self._init_ms()
-            self.cold_start = ColdStart(init_ms, duration_ms - init_ms, duration_ms)
+            self.cold_start = ColdStart(start_ns, init_ms, duration_ms - init_ms, duration_ms)
         return Invocation(
             request_id=self._request_id(),
             raw=raw,

@@ -95,10 +95,12 @@ class Invocation:
 class ColdStart:
     """The first invocation of a fresh runtime process, in ms on the monotonic clock.
 
+    `start_ns` is the spawn as `time.monotonic_ns`, for comparison with notes taken elsewhere on this machine.
     `init_ms`: process spawn to the runtime's first request for an event, so runtime and handler are ready.
     `first_answer_ms`: that request to the whole first answer. `total_ms`: spawn to the whole first answer.
     """
 
+    start_ns: int
     init_ms: float
     first_answer_ms: float
     total_ms: float

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import namedtuple
 
 from realizar_lambda.errors import CapacityError, FormatError, ModelNotFoundError, UnsupportedError
+from realizar_lambda.loading import SUFFIXES, load_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from realizar_lambda.errors import RealizarError
     from realizar_lambda.formats.model_file import ModelFile
 
-SUFFIXES = (".apr", ".gguf", ".safetensors")
 
+class LoadedModel:
+    """A model in use: its name, the object that answers, its file's size, and its version: the metadata's
+    `version`, else the file's checksum, else None."""
 
-class LoadedModel(namedtuple("LoadedModel", "name model lock n_bytes version")):
-    """A model in use: its name, the object that answers, the lock to hold while it does (one arena, one
-    answer at a time), its file's size, and its version: the metadata's `version`, else the file's checksum,
-    else None."""
+    __slots__ = ("model", "n_bytes", "name", "version")
 
-    __slots__ = ()
+    def __init__(self, name: str, model: Any, n_bytes: int, version: str | None) -> None:
+        self.name = name
+        self.model = model
+        self.n_bytes = n_bytes
+        self.version = version
 
 
 class Registry:
@@ -45,7 +48,7 @@ class Registry:
         folder: str | None = None,
         *,
         paths: Iterable[str] = (),
-        load: Callable[[str], Any],
+        load: Callable[[str], Any] = load_file,
         summarise: Callable[[str], dict[str, Any]] | None = None,
         max_bytes: int | None = None,
     ) -> None:
@@ -96,7 +99,7 @@ class Registry:
                     model = self._load(path)
                 except (FormatError, UnsupportedError) as error:
                     raise without_folder(error, path) from error
-                loaded = LoadedModel(name, model, threading.Lock(), n_bytes, _version_of(model.model_file))
+                loaded = LoadedModel(name, model, n_bytes, _version_of(model.model_file))
             self._loaded[name] = loaded
             return loaded
 

@@ -141,9 +141,7 @@ class Application:
             return RequestError(405, f"{path} answers {', '.join(allowed)}, got {method}")
         return RequestError(404, f"no route {method} {path}; routes: {', '.join(self.router.paths)}")
 
-    def _fail(
-        self, error: Exception, request: Request, allowed: tuple[str, ...], trace: list[str]
-    ) -> Response:
+    def _fail(self, error: Exception, request: Request, allowed: tuple[str, ...], trace: list[str]) -> Response:
         from realizar_lambda.serving.failures import failure_response
 
         if not isinstance(error, RealizarError):

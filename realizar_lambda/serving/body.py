@@ -66,9 +66,7 @@ def _read_text(request: Request, max_bytes: int) -> str:
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RequestError(
-            422, f"the body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}"
-        ) from None
+        raise RequestError(422, f"the body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}") from None
 
 
 def _check_size(request: Request, max_bytes: int) -> str | bytes:

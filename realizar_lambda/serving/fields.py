@@ -122,9 +122,7 @@ def read_fields(value: object, fields: Mapping[str, Field], where: str = "") -> 
     for name in value:
         if name not in fields:
             known = ", ".join(sorted(fields))
-            raise RequestError(
-                422, f"unknown field {prefix}{quoted(name)}; known fields: {known}", prefix + name
-            )
+            raise RequestError(422, f"unknown field {prefix}{quoted(name)}; known fields: {known}", prefix + name)
     read = {}
     for name, field in fields.items():
         found = value.get(name)
@@ -141,8 +139,10 @@ def read_fields(value: object, fields: Mapping[str, Field], where: str = "") -> 
 
 def is_finite_f32(numbers: Any) -> bool:
     """Whether all of a non-empty sequence of int and float is finite as f32, at C speed."""
-    total = sum(numbers)
-    return bool(total == total and max(numbers) <= F32_MAX and min(numbers) >= -F32_MAX)
+    if not (max(numbers) <= F32_MAX and min(numbers) >= -F32_MAX):
+        return False
+    total = sum(numbers)  # what remains is NaN, and no integer that a float cannot hold
+    return bool(total == total)
 
 
 def quoted(text: str) -> str:

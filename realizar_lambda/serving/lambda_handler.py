@@ -20,7 +20,7 @@ def make_handler(
 ) -> Callable[[object, object], object]:
     """A handler over the environment's models and settings; `warm`: the (method, path) it mostly answers."""
     settings = Settings.from_env(os.environ if environ is None else environ)
-    registry = Registry(settings.models_dir, load=_load, max_bytes=settings.max_model_bytes)
+    registry = Registry(settings.models_dir, max_bytes=settings.max_model_bytes)
     application = Application(settings, registry)
     if warm is not None:
         application.warm(*warm)
@@ -35,9 +35,3 @@ def make_event_handler(application: Application) -> Callable[[object, object], o
         return find_source(event).answer(event, Invocation.from_context(context), application)
 
     return handler
-
-
-def _load(path: str) -> object:
-    from realizar_lambda.classification import Classifier
-
-    return Classifier.open(path)

@@ -52,9 +52,7 @@ class Metrics:
     def uptime_seconds(self) -> float:
         return self._clock() - self.started
 
-    def observe_request(
-        self, *, route: str, model: str, is_failed: bool, is_cold_start: bool, seconds: float
-    ) -> None:
+    def observe_request(self, *, route: str, model: str, is_failed: bool, is_cold_start: bool, seconds: float) -> None:
         """Count one answered request. `route` and `model` come from our tables, never from the caller."""
         with self._lock:
             self.n_requests += 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from realizar_lambda.errors import UnsupportedError
+from realizar_lambda.loading import models_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ class Settings:
 
     | attribute | variable | default |
     |---|---|---|
-    | `models_dir` | REALIZAR_MODELS_DIR | `models` beside the package, or in LAMBDA_TASK_ROOT |
+    | `models_dir` | REALIZAR_MODELS_DIR | `models` in LAMBDA_TASK_ROOT or beside the package |
     | `default_model` | REALIZAR_MODEL | `mnist_mlp` |
     | `max_model_bytes` | REALIZAR_MAX_MODEL_BYTES | the function's memory; None (no limit) outside Lambda |
     | `max_body_bytes` | REALIZAR_MAX_BODY_BYTES | 1 MiB, at most 6 MiB |
@@ -68,7 +67,7 @@ class Settings:
             max_model_bytes = _read_integer(environ, "REALIZAR_MAX_MODEL_BYTES", 0, 1, 1 << 50)
         base_path = environ.get("REALIZAR_BASE_PATH", "").strip("/")
         return cls(
-            models_dir=environ.get("REALIZAR_MODELS_DIR") or _find_models_dir(environ),
+            models_dir=models_folder(environ),
             default_model=environ.get("REALIZAR_MODEL") or "mnist_mlp",
             max_model_bytes=max_model_bytes,
             max_body_bytes=_read_integer(environ, "REALIZAR_MAX_BODY_BYTES", MIB, 1, HARD_MAX_BODY_BYTES),
@@ -76,13 +75,6 @@ class Settings:
             max_batch=_read_integer(environ, "REALIZAR_MAX_BATCH", 32, 1, 4096),
             base_path=f"/{base_path}" if base_path else "",
         )
-
-
-def _find_models_dir(environ: Mapping[str, str]) -> str:
-    root = environ.get("LAMBDA_TASK_ROOT")
-    if not root:
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.path.join(root, "models")
 
 
 def _read_integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

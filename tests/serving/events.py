@@ -51,9 +51,7 @@ def api_gateway_v1(method, path, body=None, *, headers=None, query=None, **more)
 
 def alb(method, path, body=None, *, headers=None, query=None, **more):
     return {
-        "requestContext": {
-            "elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}
-        },
+        "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}},
         "httpMethod": method,
         "path": path,
         "queryStringParameters": query or {},
@@ -67,9 +65,7 @@ def alb(method, path, body=None, *, headers=None, query=None, **more):
 def alb_multi_value(method, path, body=None, *, headers=None, query=None, **more):
     event = alb(method, path, body, **more)
     del event["headers"], event["queryStringParameters"]
-    event["multiValueHeaders"] = {
-        n: [v] for n, v in (headers or {"content-type": "application/json"}).items()
-    }
+    event["multiValueHeaders"] = {n: [v] for n, v in (headers or {"content-type": "application/json"}).items()}
     event["multiValueQueryStringParameters"] = {name: [value] for name, value in (query or {}).items()}
     return event
 

@@ -1,8 +1,14 @@
-"""A classifier without a kernel: the class is the position of the largest input among the first outputs."""
+"""Classifiers without a kernel, the files that stand for them, and an application over those."""
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
+
+from realizar_lambda.errors import FormatError
+from realizar_lambda.registry import Registry
+from realizar_lambda.serving.application import Application
+from realizar_lambda.serving.settings import Settings
 
 Prediction = namedtuple("Prediction", "index label probabilities")
 
@@ -59,3 +65,26 @@ class FakeGenerator:
 
     def __init__(self) -> None:
         self.model_file = FakeModelFile({})
+
+
+FAKES = {"story.gguf": FakeGenerator, "overflowing.apr": OverflowingClassifier}
+
+
+def load_fake(path: str):
+    name = os.path.basename(path)
+    if name == "broken.apr":
+        raise FormatError(path, 4, "the version is 9, it must be 2")
+    return FAKES.get(name, FakeClassifier)()
+
+
+def fill(folder):
+    """Files for the fake models: empty but for their size."""
+    for name in ("abc.apr", "other.apr", "broken.apr", "overflowing.apr", "story.gguf", "notes.txt"):
+        (folder / name).write_bytes(b"12345")
+    return folder
+
+
+def make_application(folder, log) -> Application:
+    registry = Registry(str(folder), load=load_fake, summarise=lambda path: {"size_bytes": 5})
+    settings = Settings(models_dir=str(folder), default_model="abc")
+    return Application(settings, registry, kernels=lambda: "fake_isa", log=log)

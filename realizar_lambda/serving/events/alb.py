@@ -18,9 +18,7 @@ class ALB(Proxy):
     name = "alb"
 
     def to_request(self, event: dict[str, Any]) -> Request:
-        return _make_request(
-            event, texts_of(event.get("headers")), texts_of(event.get("queryStringParameters"))
-        )
+        return _make_request(event, texts_of(event.get("headers")), texts_of(event.get("queryStringParameters")))
 
     def from_response(self, response: Response) -> dict[str, Any]:
         return {**super().from_response(response), "statusDescription": _describe(response.status)}

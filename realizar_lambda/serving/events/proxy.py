@@ -69,9 +69,7 @@ def last_texts_of(value: object) -> dict[str, str]:
     """The last string of each member of `value` that is a list: how multi-value fields become single."""
     lists = members_of(value).items()
     return {
-        name: texts[-1]
-        for name, texts in lists
-        if isinstance(texts, list) and texts and isinstance(texts[-1], str)
+        name: texts[-1] for name, texts in lists if isinstance(texts, list) and texts and isinstance(texts[-1], str)
     }
 
 

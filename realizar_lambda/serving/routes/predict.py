@@ -51,10 +51,9 @@ def predict(request: Request, application: Application) -> Response:
         loaded = find_classifier(fields["model_id"], application)
         _check_length(features, "features", loaded)
     _check_top_k(options, loaded)
-    with loaded.lock:
-        inference_started = application.clock()
-        prediction = loaded.model.predict(features)
-        now = application.clock()
+    inference_started = application.clock()
+    prediction = loaded.model.predict(features)
+    now = application.clock()
     application.metrics.observe_inference(now - inference_started)
     answer = {
         **_describe(prediction, options, loaded),
@@ -86,10 +85,9 @@ def predict_batch(request: Request, application: Application) -> Response:
             rows[position] = features
         except RequestError as error:
             answers[position] = _refusal(error)
-    with loaded.lock:
-        inference_started = application.clock()
-        predictions = loaded.model.predict_batch(list(rows.values())) if rows else ()
-        now = application.clock()
+    inference_started = application.clock()
+    predictions = loaded.model.predict_batch(list(rows.values())) if rows else ()
+    now = application.clock()
     application.metrics.observe_inference(now - inference_started)
     n_errors = len(answers)
     for position, prediction in zip(rows, predictions, strict=True):
@@ -146,7 +144,11 @@ def _describe(prediction: Prediction, options: dict[str, Any], loaded: LoadedMod
         labels = loaded.model.labels
         best = sorted(range(len(probabilities)), key=lambda index: -probabilities[index])
         answer["top_k"] = [
-            {"index": index, "label": labels[index] if labels else None, "probability": probabilities[index]}
+            {
+                "index": index,
+                "label": labels[index] if labels else str(index),
+                "probability": probabilities[index],
+            }
             for index in best[: options["top_k"]]
         ]
     return answer

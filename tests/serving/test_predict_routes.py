@@ -6,8 +6,7 @@ import json
 import struct
 
 import pytest
-
-from tests.serving.events import api_gateway_v2, base64_text, post
+from serving.events import api_gateway_v2, base64_text, post
 
 OCTETS = {"content-type": "application/octet-stream"}
 
@@ -122,9 +121,7 @@ def test_wrong_raw_features_are_refused(handler, content_type, octets, status, w
     assert words in answer["error"]
 
 
-@pytest.mark.parametrize(
-    "query", [{"top_k": "0"}, {"top_k": "x"}, {"top_k": "-1"}, {"return_probabilities": "1"}]
-)
+@pytest.mark.parametrize("query", [{"top_k": "0"}, {"top_k": "x"}, {"top_k": "-1"}, {"return_probabilities": "1"}])
 def test_wrong_query_options_are_refused(handler, query):
     event = api_gateway_v2("POST", "/predict", "abc", headers=OCTETS, query=query)
     status, answer = ask(handler, event)
@@ -162,9 +159,7 @@ def test_a_batch_of_wrong_instances_only_is_still_answered(handler, application)
 
 @pytest.mark.parametrize("n_instances", [0, 33])
 def test_a_batch_over_or_under_its_limits_is_refused(handler, n_instances):
-    status, answer = ask(
-        handler, post("/predict/batch", {"instances": [{"features": [1, 2, 3]}] * n_instances})
-    )
+    status, answer = ask(handler, post("/predict/batch", {"instances": [{"features": [1, 2, 3]}] * n_instances}))
     assert status == 400
     assert f"must hold 1 to 32 items, got {n_instances}" in answer["error"]
 

@@ -18,6 +18,7 @@ _KNOWN = (
         "an .apr file of the documentation's fixture layout, which no writer produces",
         _CONVERT_APR,
     ),
+    (0, b"FUGG", "a byte-swapped GGUF file", "little-endian ones: `gguf-convert-endian FILE little`"),
     (0, b"GGJT", "a GGJT file, GGUF's predecessor", "GGUF: convert the original model with llama.cpp"),
     (0, b"tjgg", "a GGJT file, GGUF's predecessor", "GGUF: convert the original model with llama.cpp"),
     (0, b"lmgg", "a GGML file, GGUF's predecessor", "GGUF: convert the original model with llama.cpp"),

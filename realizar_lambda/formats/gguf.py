@@ -110,8 +110,9 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
     for _ in range(n_keys):
         position = _read_key(path, data, position, metadata)
     alignment = _alignment(path, metadata)
-    if n_tensors > min(MAX_TENSORS, (len(data) - position) // _SHORTEST_TENSOR):
-        raise FormatError(path, 8, f"{n_tensors} tensors are declared, {len(data) - position} bytes cannot hold them")
+    n_possible = min(MAX_TENSORS, (len(data) - position) // _SHORTEST_TENSOR)
+    if n_tensors > n_possible:
+        raise FormatError(path, 8, f"{n_tensors} tensors are declared, there can be at most {n_possible}")
     infos = []
     for _ in range(n_tensors):
         info, position = _read_info(path, data, position)
@@ -178,14 +179,15 @@ def _read_key(path: str, data: memoryview, position: int, metadata: Metadata) ->
 def _read_array(path: str, data: memoryview, position: int, key: str, metadata: Metadata) -> int:
     if position + 12 > len(data):
         raise FormatError(path, position, f"the file ends inside the array {key!r:.80}")
-    (type_id,), (n_items,) = _U32.unpack_from(data, position), _U64.unpack_from(data, position + 4)
+    (type_id,) = _U32.unpack_from(data, position)
+    n_items: int = _U64.unpack_from(data, position + 4)[0]
     if type_id == ARRAY:
         raise FormatError(path, position, f"{key!r:.80} is an array of arrays, which GGUF readers refuse")
     if type_id not in VALUE_TYPES:
         raise FormatError(path, position, f"{key!r:.80} is an array of type {type_id}, types are 0 to 12")
     name, code = VALUE_TYPES[type_id]
     size = _SCALARS[type_id].size if code else 8
-    start = end = position + 12
+    start = position + 12
     if n_items > min(MAX_ARRAY_ITEMS, (len(data) - start) // size):
         raise FormatError(
             path, position + 4, f"the array {key!r:.80} has {n_items} items, {len(data) - start} bytes are left"

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from oracles import gguf_model, transformer
+from oracles import architecture_fixtures, gguf_model, transformer
 
 RANDOM_256 = [
     "gpt2-f32",
@@ -47,3 +47,23 @@ def test_the_random_models_give_the_stored_float64_logits(name, data_dir):
     metadata, weights = gguf_model.read(folder / f"{name}.gguf")
     got = transformer.logits(metadata, weights, reference["prompt_ids"])
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", architecture_fixtures.NAMES)
+def test_every_family_gives_the_logits_of_transformers(name):
+    metadata, weights, token_ids, expected = architecture_fixtures.read(name)
+    np.testing.assert_allclose(transformer.logits(metadata, weights, token_ids), expected, atol=1e-5)
+
+
+def test_there_is_a_fixture_for_every_family():
+    families = {architecture_fixtures.read(name)[0]["general.architecture"] for name in architecture_fixtures.NAMES}
+    assert families == set(transformer.FAMILIES)
+
+
+def test_ntk_scaling_divides_the_slowest_frequency_and_keeps_the_fastest():
+    metadata, weights, _, _ = architecture_fixtures.read("llama")
+    plain, _ = transformer.rope_frequencies(transformer.Model(metadata, weights), 1)
+    scaled = metadata | {"llama.rope.scaling.type": "ntk", "llama.rope.scaling.factor": 4.0}
+    stretched, _ = transformer.rope_frequencies(transformer.Model(scaled, weights), 1)
+    assert stretched[0] == plain[0]
+    np.testing.assert_allclose(stretched[-1], plain[-1] / 4)

@@ -93,8 +93,9 @@ def rope_frequencies(model, n_tokens):
     """Angle per position of each pair (n_rot / 2,), and the factor on cosine and sine.
 
     Scaling types: `linear` divides every frequency; `ntk` raises the base so that the slowest is divided and the
-    fastest kept; `yarn` divides slow ones, keeps fast ones and blends between; `longrope` divides each by its own
-    factor. `rope_freqs.weight` (Llama 3) divides each by its own factor as well.
+    fastest kept; `yarn` divides slow ones, keeps fast ones and blends between. `rope_freqs.weight` (Llama 3)
+    divides each by its own factor, `rope_factors_long.weight` and `_short` (LongRoPE) by one of two, by whether
+    the sequence is longer than the original context.
     """
     n_rot = model.get("rope.dimension_count", model.head_dim)
     base = model.get("rope.freq_base", 10000.0)
@@ -122,11 +123,9 @@ def rope_frequencies(model, n_tokens):
         kept = 1 - np.clip((pair - first) / max(0.001, last - first), 0, 1)
         frequencies = frequencies / factor * (1 - kept) + frequencies * kept
         magnitude = 1 + 0.1 * math.log(factor)
-    elif kind == "longrope":
+    if "rope_factors_long.weight" in model:
         longer = n_tokens > context
         frequencies = frequencies / model[f"rope_factors_{'long' if longer else 'short'}.weight"]
-        stretch = model.get("context_length") / context
-        magnitude = math.sqrt(1 + math.log(stretch) / math.log(context)) if stretch > 1 else 1.0
     return frequencies, magnitude * model.get("rope.scaling.attn_factor", 1.0)
 
 

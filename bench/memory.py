@@ -1,0 +1,103 @@
+"""The memory of the handler's process: at its peak after 1,000 predictions, and over 100,000.
+
+    python -m bench.memory [--rounds 5] [--predictions 100000]
+
+Peaks are the kernel's high-water mark of the resident set, an empty handler's and ours in turn. Growth is the
+resident set at marks along one long run. Stored in bench/results/memory.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench import results
+from bench.contenders import CONTENDERS, MODEL, Contender, WrongAnswerError, check_answer, predict_event
+from bench.machine import stamp
+from demo.digits import read_digits
+from lambda_emulator.function import Function
+from lambda_emulator.records import EmulatorError
+
+N_PREDICTIONS = 1000
+_N_MARKS = 10
+_MIB = 2**20
+_COMPARED = ("empty", "realizar")
+
+
+def peak_and_share(contender: Contender, n: int) -> tuple[float, float]:
+    """(peak resident, proportional share), MiB, after `n` invocations of a fresh process."""
+    events = [predict_event(digit) for digit in read_digits()]
+    with Function(contender.handler, cwd=contender.cwd, env=contender.env) as function:
+        for number in range(n):
+            result = function.invoke(events[number % len(events)])
+        check_answer(contender, result, None, function.logs())
+        memory = function.memory()
+    return memory.peak / _MIB, memory.proportional / _MIB
+
+
+def growth(contender: Contender, n: int) -> tuple[list[int], list[float]]:
+    """(predictions so far, resident MiB) at marks along `n` predictions of one process."""
+    events = [predict_event(digit) for digit in read_digits()]
+    marks: list[int] = []
+    resident: list[float] = []
+    step = max(1, n // _N_MARKS)
+    with Function(contender.handler, cwd=contender.cwd, env=contender.env) as function:
+        for number in range(1, n + 1):
+            result = function.invoke(events[number % len(events)])
+            if number == min(N_PREDICTIONS, n) or number % step == 0:
+                check_answer(contender, result, None, function.logs())
+                marks.append(number)
+                resident.append(function.memory().resident / _MIB)
+                progress(f"{number} predictions: {resident[-1]:.2f} MiB")
+    return marks, resident
+
+
+def run(*, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> Path:
+    """Measure and store."""
+    contenders = [replace(contender, env=env) for contender in CONTENDERS if contender.name in _COMPARED]
+    peaks: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    shares: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}, {N_PREDICTIONS} predictions each")
+        for contender in contenders:
+            peak, share = peak_and_share(contender, N_PREDICTIONS)
+            peaks[contender.name].append(peak)
+            shares[contender.name].append(share)
+    marks, resident = growth(contenders[-1], n_growth)
+    result = {
+        "benchmark": "memory",
+        **stamp(packages=("awslambdaric",)),
+        "settings": {"rounds": rounds, "predictions": N_PREDICTIONS, "unit": "MiB"},
+        "samples": {"peak": results.rounded_all(peaks), "proportional": results.rounded_all(shares)},
+        "summary": {"peak": results.summaries(peaks), "proportional": results.summaries(shares)},
+        "growth": {"predictions": marks, "resident": results.rounded(resident)},
+    }
+    return results.write("memory", result, folder=folder)
+
+
+def progress(line: str) -> None:
+    print(f"[memory] {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description="Measure the handler's memory.")
+    parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each (default %(default)s)")
+    parser.add_argument("--predictions", type=int, default=100_000, help="of the long run (default %(default)s)")
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
+    parser.add_argument("--models", type=Path, default=MODEL.parent, help="where the .apr files lie")
+    options = parser.parse_args(arguments)
+    env = {} if options.models == MODEL.parent else {"REALIZAR_MODELS_DIR": str(options.models)}
+    try:
+        path = run(rounds=options.rounds, n_growth=options.predictions, folder=options.results, env=env)
+    except (EmulatorError, WrongAnswerError) as error:
+        print(f"the benchmark failed: {error}", file=sys.stderr)
+        return 1
+    progress(f"stored {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

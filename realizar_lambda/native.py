@@ -16,7 +16,7 @@ import os
 import sys
 
 from realizar_lambda import ops
-from realizar_lambda.errors import BuildError, UnsupportedError
+from realizar_lambda.errors import BuildError, CapacityError, UnsupportedError
 
 ISA_VARIABLE = "REALIZAR_ISA"
 THREADS_VARIABLE = "REALIZAR_THREADS"
@@ -186,18 +186,21 @@ class Team:
         if self.n_threads > 1:
             import threading
 
-            for thread in range(1, self.n_threads):
-                threading.Thread(
-                    target=self.library.worker,
-                    args=(self._address, thread),
-                    name=f"realizar-{thread}",
-                    daemon=True,
-                ).start()
+            self._workers = [
+                # the memory is an argument so that it lives as long as the thread that watches it
+                threading.Thread(target=_serve, args=(self.library, self._memory, thread), daemon=True)
+                for thread in range(1, self.n_threads)
+            ]
+            for worker in self._workers:
+                worker.start()
 
     def run(self, table: int, n_ops: int, n_tokens: int, position: int) -> None:
         """Run the program whose table lies at an address; the GIL is free meanwhile."""
-        if self.n_threads > 1 and self._process != os.getpid():
-            self._start()
+        if self.n_threads != 1:
+            if self.n_threads == 0:
+                raise CapacityError("a dismissed team", 1, 0, "threads")
+            if self._process != os.getpid():
+                self._start()
         self.library.run(table, n_ops, n_tokens, position, self._address)
 
     def dismiss(self) -> None:
@@ -205,4 +208,11 @@ class Team:
         if self.n_threads > 1 and self._process == os.getpid():
             self._words[1] = 1
             self.library.run(self._address, 0, 0, 0, self._address)
-            self.n_threads = self._words[2] = 1
+            for worker in self._workers:
+                worker.join()
+        self.n_threads = 0
+
+
+def _serve(library: Library, memory: mmap.mmap, thread: int) -> None:
+    """A worker's whole life: one native call that returns when the team is dismissed."""
+    library.worker(address(memory), thread)

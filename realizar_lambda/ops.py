@@ -24,7 +24,10 @@ class Op(namedtuple("Op", "name number fields")):
 
 
 MATMUL_BLOCKS = (
-    "F32", "F16", "BF16", "Q8_0",
+    "F32", "F16", "BF16",
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
+    "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+    "IQ4_NL", "IQ4_XS",
 )  # fmt: skip
 """Block types a matmul weight and an embedding table may have."""
 
@@ -36,8 +39,6 @@ _DECLARED = (
     # fault (n_tokens,) is 0 where every input of the token is finite, else NaN
     ("normalise_u8", "out:p fault:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
     ("normalise_f32", "out:p fault:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
-    # out (n_tokens, width) = x + vector (width,)
-    ("bias", "out:p x:p vector:p width:i"),
     # out (n_tokens, width) = f(x)
     ("relu", "out:p x:p width:i"),
     ("sigmoid", "out:p x:p width:i"),
@@ -49,14 +50,54 @@ _DECLARED = (
     ("quantize", "q:p x:p width:i"),
     # x transposed for the dense tile: groups of LANES tokens, (width, LANES) f32 each
     ("interleave", "q:p x:p width:i"),
-    # out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns); q is x quantised or interleaved
+    # out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias (n_rows,) + residual, the
+    # last two where their address is not 0; q is x quantised or interleaved
     *(
         (
             f"matmul_{block}",
-            "out:p x:p q:p weight:p n_rows:i n_columns:i out_stride:i scratch:p scratch_bytes:i",
+            "out:p x:p q:p weight:p bias:p residual:p n_rows:i n_columns:i out_stride:i scratch:p scratch_bytes:i",
         )
         for block in MATMUL_BLOCKS
     ),
+    # out (n_tokens, width) = row ids[token] of weight, times scale
+    *((f"embed_{block}", "out:p ids:p weight:p width:i scale:f") for block in MATMUL_BLOCKS),
+    # out (n_tokens, width) += row (position + token) of weight (n_positions, width)
+    ("add_positions", "out:p weight:p width:i"),
+    # out (n_tokens, n_groups, width) = x / rms(x) * weight (width,), each group alone
+    ("rms_norm", "out:p x:p weight:p width:i n_groups:i epsilon:f"),
+    # out (n_tokens, width) = (x - mean) / std * weight + bias
+    ("layer_norm", "out:p x:p weight:p bias:p width:i epsilon:f"),
+    # angles (n_tokens, n, 2) = magnitude * (cos, sin) of (position + token) * frequencies (n,) f64
+    ("rope_angles", "angles:p frequencies:p n:i magnitude:f"),
+    # the first 2n values of each head of x (n_tokens, n_heads, head_width) turned by angles (n_tokens, n, 2), as
+    # neighbours, or as value i with value i + n
+    ("rope_pairs", "x:p angles:p n:i n_heads:i head_width:i"),
+    ("rope_halves", "x:p angles:p n:i n_heads:i head_width:i"),
+    # cache (n_kv_heads, capacity, head_width) at position + token = x (n_tokens, n_kv_heads, head_width)
+    ("store_f16", "cache:p x:p n_heads:i head_width:i capacity:i"),
+    ("store_f32", "cache:p x:p n_heads:i head_width:i capacity:i"),
+    # out (n_tokens, n_heads, head_width) = softmax(scale * q . keys + slope * distance) . values, causal; only the
+    # last `window` positions where that is not 0; scores s become cap * tanh(s / cap) where cap is not 0
+    *(
+        (
+            f"attention_{element}",
+            "out:p q:p keys:p values:p slopes:p n_heads:i n_kv_heads:i head_width:i capacity:i window:i scale:f cap:f "
+            "scratch:p scratch_bytes:i",
+        )
+        for element in ("f16", "f32")
+    ),
+    # out (n_tokens, width) = f(gate) * up
+    ("silu_times", "out:p gate:p up:p width:i"),
+    ("gelu_times", "out:p gate:p up:p width:i"),
+    ("gelu_erf", "out:p x:p width:i"),
+    ("add", "out:p x:p y:p width:i"),
+    # out (n_tokens, width) = cap * tanh(x / cap)
+    ("soft_cap", "out:p x:p width:i cap:f"),
+    ("multiply", "out:p x:p width:i factor:f"),
+    # out (1, width) = the last row of x (n_tokens, width)
+    ("last_row", "out:p x:p width:i"),
+    # out (n_tokens,) i32 = the index of the first largest value of x (n_tokens, width); -1 where one is NaN
+    ("argmax", "out:p x:p width:i"),
 )
 
 
@@ -79,6 +120,9 @@ TILE_ROWS = 4
 TILE_VECTORS = 2
 MIN_TILE_TOKENS = 4
 MAX_LANES = 16
+
+# Positions that attention takes at a time.
+ATTENTION_BLOCK = 32
 
 # Words of a team's shared memory (int64 each); 64-byte lines keep the writers apart.
 TEAM_WORDS = 48

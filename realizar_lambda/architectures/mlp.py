@@ -74,8 +74,7 @@ def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
     first_width = model.layers[0][0].shape[1]
     h = b.normalise_input(x, b.constant(model.multiplier), b.constant(model.shift), fault, out_width=first_width)
     for number, (weight, bias) in enumerate(model.layers):
-        h = b.matmul(h, weight)
-        h = b.bias(h, b.constant((bias,)) if isinstance(bias, float) else bias)
+        h = b.matmul(h, weight, bias=b.constant((bias,)) if isinstance(bias, float) else bias)
         h = b.activation(model.activation if number < len(model.layers) - 1 else model.output, h)
     program: Program = b.finish(h)
     return Classification(program, x, fault)

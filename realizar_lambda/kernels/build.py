@@ -29,7 +29,7 @@ RECORD = "build.json"
 def source_hash() -> str:
     """The sha256 of everything a library is made from: the kernels and the tables they share with the package."""
     digest = hashlib.sha256()
-    for path in [*sorted((PACKAGE / "kernels").rglob("*.py")), PACKAGE / "ops.py"]:
+    for path in [*sorted((PACKAGE / "kernels").rglob("*.py")), PACKAGE / "ops.py", PACKAGE / "blocks.py"]:
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -16,6 +16,7 @@ from realizar_lambda.kernels.vectors import (
     convert,
     fma,
     lane,
+    magnitude,
     maximum,
     minimum,
     nearest,
@@ -88,6 +89,41 @@ def gelu_tanh(x):
     """x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x**3))), Hendrycks and Gimpel's approximation."""
     inner = splat(F32, 0.7978845608028654) * fma(splat(F32, 0.044715) * x * x, x, x)
     return splat(F32, 0.5) * x * (splat(F32, 1.0) + tanh(inner))
+
+
+@kernel(F32, F32)
+def erf(x):
+    """The error function, by the rational approximation 7.1.26 of Abramowitz and Stegun (error below 1.5e-7),
+    and near 0, where that cancels, by the Taylor series."""
+    one = splat(F32, 1.0)
+    size = magnitude(x)
+    t = one / fma(splat(F32, 0.3275911), size, one)
+    p = splat(F32, 1.061405429)
+    p = fma(p, t, splat(F32, -1.453152027))
+    p = fma(p, t, splat(F32, 1.421413741))
+    p = fma(p, t, splat(F32, -0.284496736))
+    p = fma(p, t, splat(F32, 0.254829592))
+    far = one - p * t * exp(splat(F32, 0.0) - x * x)
+    far = select_less(x, splat(F32, 0.0), splat(F32, 0.0) - far, far)
+    s = x * x
+    q = splat(F32, 1.0 / 216.0)
+    q = fma(q, s, splat(F32, -1.0 / 42.0))
+    q = fma(q, s, splat(F32, 0.1))
+    q = fma(q, s, splat(F32, -1.0 / 3.0))
+    q = fma(q, s, one)
+    return select_less(size, splat(F32, 0.3), splat(F32, 1.1283791670955126) * x * q, far)
+
+
+@kernel(F32, F32)
+def gelu_erf(x):
+    """x/2 * (1 + erf(x / sqrt(2)))."""
+    return splat(F32, 0.5) * x * (splat(F32, 1.0) + erf(x * splat(F32, 0.7071067811865476)))
+
+
+@kernel(f32, f32)
+def gelu_erf_1(x):
+    """`gelu_erf` of one value."""
+    return lane(gelu_erf(splat(F32, x)), 0)
 
 
 @kernel(f32, f32)

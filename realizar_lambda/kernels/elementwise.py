@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels import elementary
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.memory import f32p, u8p
+from realizar_lambda.kernels.memory import f32p, i32p, u8p
 from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
 
 F32 = vector("f32", LANES)
@@ -62,14 +62,6 @@ def normalise_f32(out, fault, x, multiplier, shift, n, channel_size, out_stride,
         fault[token] = total(seen) + last
 
 
-@op(f32p, f32p, f32p)
-def bias(out, x, vector, width, n_tokens, position, thread, n_threads):
-    """Add one vector to each row."""
-    for token in range(thread, n_tokens, n_threads):
-        for i in range(width):
-            out[token * width + i] = x[token * width + i] + vector[i]
-
-
 @op(f32p, f32p)
 def relu(out, x, width, n_tokens, position, thread, n_threads):
     """max(x, 0); NaN stays NaN."""
@@ -103,6 +95,78 @@ def _map(name, lanes, one):
 sigmoid = _map("sigmoid", elementary.sigmoid, elementary.sigmoid_1)
 tanh = _map("tanh", elementary.tanh, elementary.tanh_1)
 gelu = _map("gelu", elementary.gelu_tanh, elementary.gelu_tanh_1)
+
+
+def _gated(name, lanes, one):
+    def apply(out, gate, up, width, n_tokens, position, thread, n_threads):
+        n = n_tokens * width
+        i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
+        while i + LANES <= end:
+            store(out, i, lanes(load(F32, gate, i)) * load(F32, up, i))
+            i += LANES
+        while i < end:
+            out[i] = one(gate[i]) * up[i]
+            i += 1
+
+    apply.__name__ = name
+    return op(f32p, f32p, f32p)(apply)
+
+
+silu_times = _gated("silu_times", elementary.silu, elementary.silu_1)
+gelu_times = _gated("gelu_times", elementary.gelu_tanh, elementary.gelu_tanh_1)
+gelu_erf = _map("gelu_erf", elementary.gelu_erf, elementary.gelu_erf_1)
+
+
+@op(f32p, f32p, f32p)
+def add(out, x, y, width, n_tokens, position, thread, n_threads):
+    """x + y."""
+    n = n_tokens * width
+    for i in range(share(n, thread, n_threads), share(n, thread + 1, n_threads)):
+        out[i] = x[i] + y[i]
+
+
+@op(f32p, f32p)
+def soft_cap(out, x, width, cap, n_tokens, position, thread, n_threads):
+    """cap * tanh(x / cap) (Gemma 2)."""
+    n = n_tokens * width
+    i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
+    caps, inverse = splat(F32, types.float32(cap)), splat(F32, types.float32(1.0 / cap))
+    while i + LANES <= end:
+        store(out, i, caps * elementary.tanh(load(F32, x, i) * inverse))
+        i += LANES
+    while i < end:
+        out[i] = types.float32(cap) * elementary.tanh_1(x[i] * types.float32(1.0 / cap))
+        i += 1
+
+
+@op(f32p, f32p)
+def multiply(out, x, width, factor, n_tokens, position, thread, n_threads):
+    """x * factor."""
+    n = n_tokens * width
+    for i in range(share(n, thread, n_threads), share(n, thread + 1, n_threads)):
+        out[i] = x[i] * types.float32(factor)
+
+
+@op(f32p, f32p)
+def last_row(out, x, width, n_tokens, position, thread, n_threads):
+    """The last token's row."""
+    for i in range(share(width, thread, n_threads), share(width, thread + 1, n_threads)):
+        out[i] = x[(n_tokens - 1) * width + i]
+
+
+@op(i32p, f32p)
+def argmax(out, x, width, n_tokens, position, thread, n_threads):
+    """The index of the first largest value of each row; -1 where the row holds a NaN."""
+    for token in range(thread, n_tokens, n_threads):
+        row = token * width
+        best, seen_nan = I64(0), False
+        for i in range(width):
+            value = x[row + i]
+            if value != value:
+                seen_nan = True
+            if value > x[row + best]:
+                best = i
+        out[token] = types.int32(-1) if seen_nan else types.int32(best)
 
 
 @op(f32p, f32p)

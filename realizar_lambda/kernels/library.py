@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from realizar_lambda.kernels import activations, compiler, elementwise, executor, matmul
+from realizar_lambda.kernels import (
+    activations,
+    attention,
+    compiler,
+    elementwise,
+    embedding,
+    executor,
+    matmul,
+    norms,
+    positions,
+)
 
-CONTENTS = (executor, elementwise, activations, matmul)
+CONTENTS = (executor, elementwise, activations, matmul, embedding, norms, positions, attention)
 
 if __name__ == "__main__":
     with open(sys.argv[1], "wb") as file:

@@ -1,4 +1,4 @@
-"""out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns), for every block type.
+"""out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, every block type.
 
 Few tokens: each row is dotted with each token; the weights are read once, straight from the file. Many tokens:
 R rows are unpacked into scratch, then multiplied with V vectors of tokens at a time in a register tile, so that
@@ -13,11 +13,13 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda import ops
+from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, padded, scales_of, sums16_of, sums32_of
-from realizar_lambda.kernels.block_types import dense, q8_0
-from realizar_lambda.kernels.block_types.signed_codes import IS_MOVED
+from realizar_lambda.kernels.block_types import dense, k_types, small_blocks
+from realizar_lambda.kernels.block_types.codes import IS_MOVED
+from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
+from realizar_lambda.kernels.memory import address_of, at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import Tile, group_dot, outer, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES
 
@@ -25,8 +27,12 @@ I64 = types.int64
 R, V = ops.TILE_ROWS, ops.TILE_VECTORS
 WIDE, NARROW = Tile(R, V), Tile(R, 1)
 
-QUANTIZED = {"Q8_0": (q8_0.Q8_0, 34, 32)}
-DENSE = {"F32": (dense.F32, 4), "F16": (dense.F16, 2), "BF16": (dense.BF16, 2)}
+QUANTIZED = {
+    **{name: getattr(small_blocks, name) for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL")},
+    **{name: getattr(k_types, name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")},
+    "IQ4_XS": IQ4_XS,
+}
+DENSE = {name: getattr(dense, name) for name in ("F32", "F16", "BF16")}
 
 
 @kernel(I64, I64, I64, I64)
@@ -36,14 +42,26 @@ def first_row(n_rows, thread, n_threads):
     return min(n_rows, n_tiles * thread // n_threads * R)
 
 
-@kernel(types.void, f32p, f32p, I64, I64, I64, I64, I64, I64)
-def copy_out(out, spilled, n_vectors, token, n_tokens, row, n_rows, out_stride):
+@kernel(types.float32, f32p, f32p, I64, I64)
+def rest(bias, residual, row, place):
+    """What is added to a product: bias[row] and residual[place], each where there is one."""
+    value = types.float32(0.0)
+    if address_of(bias) != 0:
+        value += bias[row]
+    if address_of(residual) != 0:
+        value += residual[place]
+    return value
+
+
+@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
+def copy_out(out, bias, residual, spilled, n_vectors, token, n_tokens, row, n_rows, out_stride):
     """Transpose a spilled tile (R, n_vectors, LANES) to out[token + lane, row + r], where those exist."""
     n = min(n_vectors * LANES, n_tokens - token)
     rows = min(R, n_rows - row)
     for lane in range(n):
         for r in range(rows):
-            out[(token + lane) * out_stride + row + r] = spilled[r * n_vectors * LANES + lane]
+            place = (token + lane) * out_stride + row + r
+            out[place] = spilled[r * n_vectors * LANES + lane] + rest(bias, residual, row + r, place)
 
 
 def _quantized_tile(tile, group, bits):
@@ -67,13 +85,14 @@ def _quantized_tile(tile, group, bits):
     return multiply, n_vectors
 
 
-def _quantized(name, kernels, block_bytes, block_columns):
+def _quantized(name, kernels):
+    block_bytes, block_columns = BLOCKS[name].n_bytes, BLOCKS[name].n_elements
     group, unpack, dot = kernels.group, kernels.unpack, kernels.dot
     multiply_wide, _ = _quantized_tile(WIDE, group, kernels.bits)
     multiply_narrow, _ = _quantized_tile(NARROW, group, kernels.bits)
 
     def matmul(
-        out, x, q, weight, n_rows, n_columns, out_stride, scratch, scratch_bytes,
+        out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
         n_tokens, position, thread, n_threads,
     ):  # fmt: skip
         row_bytes = n_columns // block_columns * block_bytes
@@ -87,7 +106,8 @@ def _quantized(name, kernels, block_bytes, block_columns):
         if n_tokens < MIN_TILE:
             while row < end:
                 for token in range(n_tokens):
-                    out[token * out_stride + row] = dot(
+                    place = token * out_stride + row
+                    out[place] = rest(bias, residual, row, place) + dot(
                         at(weight, row * row_bytes),
                         at(x_codes, token * n_columns),
                         at(d, token * n_columns // 8),
@@ -116,16 +136,16 @@ def _quantized(name, kernels, block_bytes, block_columns):
                 sums_place = at(sums, v * n_groups * LANES * 4)
                 if v + V <= n_vectors:
                     spill(multiply_wide(codes, scales, mins, x_place, d_place, sums_place, n_columns), spilled)
-                    copy_out(out, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
+                    copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += V
                 else:
                     spill(multiply_narrow(codes, scales, mins, x_place, d_place, sums_place, n_columns), spilled)
-                    copy_out(out, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
+                    copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += 1
             row += R
 
     matmul.__name__ = f"matmul_{name}"
-    op(f32p, f32p, u8p, u8p, u8p)(matmul)
+    op(f32p, f32p, u8p, u8p, f32p, f32p, u8p)(matmul)
 
 
 def _dense_tile(tile):
@@ -134,10 +154,10 @@ def _dense_tile(tile):
         result = zero(tile)
         k = 0
         while k + 4 <= n_columns:
-            result = outer(result, weights, k, n_columns, x, n_columns * LANES, 4)
+            result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 4)
             k += 4
         while k < n_columns:
-            result = outer(result, weights, k, n_columns, x, n_columns * LANES, 1)
+            result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 1)
             k += 1
         return result
 
@@ -147,11 +167,12 @@ def _dense_tile(tile):
 _dense_wide, _dense_narrow = _dense_tile(WIDE), _dense_tile(NARROW)
 
 
-def _dense(name, kernels, element_bytes):
+def _dense(name, kernels):
+    element_bytes = BLOCKS[name].n_bytes
     unpack, dot = kernels.unpack, kernels.dot
 
     def matmul(
-        out, x, q, weight, n_rows, n_columns, out_stride, scratch, scratch_bytes,
+        out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
         n_tokens, position, thread, n_threads,
     ):  # fmt: skip
         row_bytes = n_columns * element_bytes
@@ -159,8 +180,9 @@ def _dense(name, kernels, element_bytes):
         if n_tokens < MIN_TILE:
             while row < end:
                 for token in range(n_tokens):
-                    source = at(weight, row * row_bytes)
-                    out[token * out_stride + row] = dot(source, at(x, token * n_columns * 4), n_columns)
+                    place = token * out_stride + row
+                    product = dot(at(weight, row * row_bytes), at(x, token * n_columns * 4), n_columns)
+                    out[place] = rest(bias, residual, row, place) + product
                 row += 1
             return
         weights = cast(f32p, at(scratch, thread * scratch_bytes))
@@ -176,19 +198,19 @@ def _dense(name, kernels, element_bytes):
                 x_place = at(interleaved, v * n_columns * LANES * 4)
                 if v + V <= n_vectors:
                     spill(_dense_wide(weights, x_place, n_columns), spilled)
-                    copy_out(out, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
+                    copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += V
                 else:
                     spill(_dense_narrow(weights, x_place, n_columns), spilled)
-                    copy_out(out, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
+                    copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += 1
             row += R
 
     matmul.__name__ = f"matmul_{name}"
-    op(f32p, f32p, u8p, u8p, u8p)(matmul)
+    op(f32p, f32p, u8p, u8p, f32p, f32p, u8p)(matmul)
 
 
 for _name, _row in QUANTIZED.items():
-    _quantized(_name, *_row)
+    _quantized(_name, _row)
 for _name, _row in DENSE.items():
-    _dense(_name, *_row)
+    _dense(_name, _row)

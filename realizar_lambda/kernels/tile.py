@@ -9,7 +9,8 @@ over it when it is compiled, so a kernel reads like one step on one value:
                                                      codes[r * stride + k ...] . x's lanes
     scaled(t, dots, scales, g, stride, d, d_stride)  t + dots * scales[r * stride + g] * d[v]
     shifted(t, mins, g, stride, sums, sums_stride)   t - mins[r * stride + g] * sums[v]
-    outer(t, w, k, stride, x, x_stride, n)           t + sum over n columns of w[r * stride + k] * x[v], in f32
+    outer(t, w, k, stride, step, x, x_stride, n)     t + sum over n columns k of w[r * stride + k * step] * x[v]
+    refill(T, x)                                     a tile read back from (R, V, LANES) f32
     spill(t, out)                                    (R, V, LANES) f32 to memory
 
 The four products of a dot step lie beside each other in a lane's 32 bits, as every instruction set wants them.
@@ -122,7 +123,7 @@ def group_dot(typingctx, kind, codes, k, stride, x, x_stride, n, bits):
             return _read(builder, x_, at, _QUADS)
 
         sums = [ir.Constant(_SUMS, None)] * (tile.rows * tile.vectors)
-        step = STEPS.get(width, 1) if TARGET.dot == "maddubs" else 1
+        step = min(n_quads, STEPS.get(width, 1)) if TARGET.dot == "maddubs" else 1
         for begin in range(0, n_quads, step):
             pairs: list = [None] * len(sums)
             for quad in range(begin, begin + step):
@@ -230,13 +231,13 @@ def shifted(typingctx, tile, mins, g, stride, sums, sums_stride):
 
 
 @intrinsic(prefer_literal=True)
-def outer(typingctx, tile, w, k, stride, x, x_stride, n):
-    """tile + the products of n columns from k on, w (R, stride) f32 and x (V, x_stride) f32."""
+def outer(typingctx, tile, w, k, stride, step, x, x_stride, n):
+    """tile + the products of n columns from k on: w[r * stride + column * step] f32 and x (V, x_stride) f32."""
     if not isinstance(n, types.IntegerLiteral):
         raise TypingError("outer: n must be a literal")
 
     def codegen(context, builder, sig, args):
-        result, w_, k_, stride_, x_, x_stride_, _ = args
+        result, w_, k_, stride_, step_, x_, x_stride_, _ = args
         x_column = builder.mul(k_, ir.Constant(_I64, LANES))
         values = [builder.extract_value(result, i) for i in range(tile.rows * tile.vectors)]
         for j in range(n.literal_value):
@@ -246,7 +247,8 @@ def outer(typingctx, tile, w, k, stride, x, x_stride, n):
                 for v in range(tile.vectors)
             ]
             for r in range(tile.rows):
-                scalar = _read(builder, w_, _offset(builder, builder.add(k_, here), r, stride_, 4), _F32)
+                column = builder.mul(builder.add(k_, here), step_)
+                scalar = _read(builder, w_, _offset(builder, column, r, stride_, 4), _F32)
                 weight = _splat(builder, scalar, LANES)
                 for v in range(tile.vectors):
                     i = r * tile.vectors + v
@@ -256,7 +258,7 @@ def outer(typingctx, tile, w, k, stride, x, x_stride, n):
         return result
 
     i64 = types.int64
-    return tile(tile, w, i64, i64, x, i64, n), codegen
+    return tile(tile, w, i64, i64, i64, x, i64, n), codegen
 
 
 @intrinsic
@@ -270,6 +272,22 @@ def spill(typingctx, tile, out):
         return context.get_dummy_value()
 
     return types.void(tile, out), codegen
+
+
+@intrinsic
+def refill(typingctx, kind, x):
+    """The tile that `spill` wrote at x."""
+    result = kind.instance_type
+
+    def codegen(context, builder, sig, args):
+        base = builder.bitcast(args[1], _FLOATS.as_pointer())
+        value = ir.Constant(result.llvm(), ir.Undefined)
+        for i in range(result.rows * result.vectors):
+            part = builder.load(builder.gep(base, [ir.Constant(_I64, i)]), align=4)
+            value = builder.insert_value(value, part, i)
+        return value
+
+    return result(kind, x), codegen
 
 
 @intrinsic

@@ -1,16 +1,17 @@
-"""One file per family of block types: the bit layout, and how a row of blocks is unpacked, dotted and decoded.
+"""One file per family of block types: the bit layout, and how its codes and scales are read.
 
-Every quantised type is, within a group of 16 or 32 columns, value = scale * code - min. A type gives
+Every quantised type is, within a group of 16 or 32 columns, value = scale * (code - offset) - min. A type says how
+32 codes at a time (a chunk) and the scales and mins of a block come out of its bits; from that `small_blocks.py`
+(blocks of 32 columns) and `super_blocks.py` (256) make the three kernels that the rest uses:
 
-    unpack(row, n_columns, codes, scales, mins)   the row as that: u8 codes, one scale and min per group, which is
-                                                  what the tile multiplies; done once for all tokens
+    unpack(row, n_columns, codes, scales, mins)   codes, one scale and one min per group for the tile, which
+                                                  computes scale * code - min; done once for all tokens
     dot(row, codes, scales, sums16, sums32, n_columns)
                                                   the row times one token quantised to int8: the one-token path,
                                                   which must keep up with memory
-    decode(out, row, n_columns)                   the row's values in f32, bit for bit as ggml's reference has them
+    decode(out, row, n_columns)                   the values in f32, bit for bit as ggml's reference has them
 
-A type of 8-bit codes unpacks them signed with no min; where the instruction set wants them unsigned,
-`signed_codes.py` moves them.
+Codes of 8 bits are signed; where the instruction set wants them unsigned they are unpacked 128 larger.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import bits_to_f32, cast, f32p, read_f16, u8p, u16p
+from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, read_f16, u8p, u16p, write_f16
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -99,3 +99,39 @@ def _kernels(lanes, one) -> DenseKernels:
 F32 = _kernels(_f32_lanes, _f32_one)
 F16 = _kernels(_f16_lanes, _f16_one)
 BF16 = _kernels(_bf16_lanes, _bf16_one)
+
+
+@kernel(F32V, u8p, I64, I64)
+def _f32_lanes_at(row, n_bytes, i):
+    return load(F32V, cast(f32p, at(row, n_bytes)), i)
+
+
+@kernel(F32V, u8p, I64, I64)
+def _f16_lanes_at(row, n_bytes, i):
+    return convert(F32V, load(F16V, cast(u16p, at(row, n_bytes)), i))
+
+
+LANES_AT = {"f32": _f32_lanes_at, "f16": _f16_lanes_at}
+"""LANES values from element i of the row n_bytes further."""
+
+
+@kernel(types.void, u8p, f32p, I64)
+def _encode_f32(out, x, n):
+    target = cast(f32p, out)
+    for i in range(n):
+        target[i] = x[i]
+
+
+@kernel(types.void, u8p, f32p, I64)
+def _encode_f16(out, x, n):
+    i = 0
+    while i + LANES <= n:
+        store(cast(u16p, out), i, convert(F16V, load(F32V, x, i)))
+        i += LANES
+    while i < n:
+        write_f16(out, i * 2, x[i])
+        i += 1
+
+
+ENCODE = {"f32": _encode_f32, "f16": _encode_f16}
+"""Write n f32 values as the cache's element, f16 rounded to nearest even."""

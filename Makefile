@@ -1,0 +1,66 @@
+# Everything a developer or the CI calls. A bare `make` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KERNEL_SOURCES := $(shell find realizar_lambda/kernels -name '*.py') realizar_lambda/ops.py realizar_lambda/blocks.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup kernels demo test test-slow test-container test-peers lint format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || \
+		{ echo "error: a C compiler is needed to link the kernels; on Debian: apt-get install gcc"; exit 1; }
+	@echo "setting up $(VENV) (a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "error: venv failed; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' wheel
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[build,dev]'
+	@touch $@
+
+$(VENV)/.rie: $(VENV)/.installed
+	@# Only the emulator binary inside the package is wanted, so none of its dependencies.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/rie 'aws-sam-cli>=1.130,<2' || \
+		echo "no aws-sam-cli to be had: the demo uses the project's own Runtime API emulator"
+	@touch $@
+
+realizar_lambda/_native/build.json: $(KERNEL_SOURCES) | $(VENV)/.installed
+	@$(BIN)/python -m realizar_lambda.kernels.build
+	@touch $@
+
+setup: $(VENV)/.installed ## make the virtual environment with everything a developer needs
+
+kernels: realizar_lambda/_native/build.json ## compile the kernel libraries
+
+demo: kernels $(VENV)/.rie ## send real digits to the real handler, and time its cold start
+	@PYTHONPATH="$$PYTHONPATH:$(VENV)/rie" $(BIN)/python -m demo
+
+test: kernels ## run the default test suite
+	@$(BIN)/python -m pytest -q -m "not slow and not container and not peers"
+
+test-slow: kernels ## run the tests that take minutes
+	@$(BIN)/python -m pytest -q -m slow
+
+test-peers: kernels ## run the tests against peers; needs the bench extra
+	@$(BIN)/python -m pytest -q -m peers
+
+test-container: kernels ## run the tests that need a Docker engine
+	@$(BIN)/python -m pytest -q -m container
+
+lint: $(VENV)/.installed ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed ## mend what style can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f realizar_lambda/_native/*.so realizar_lambda/_native/build.json

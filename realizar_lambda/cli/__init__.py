@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "inspect": ("inspect", "show what is in a model file: format, metadata, tensors, checksums"),
+    "predict": ("predict", "classify one row of features with a model"),
+    "serve": ("serve", "answer over HTTP on a local port, as the function does in Lambda"),
 }
 """Command -> (module of this package, what it does in one line)."""
 

@@ -12,6 +12,21 @@ if TYPE_CHECKING:
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -128,3 +143,8 @@ class Response:
     ) -> Response:
         """An ASCII JSON body. Raises ValueError where `value` holds a NaN or an infinity."""
         return cls(status, _encode(value), JSON, headers=headers, model=model, code=code)
+
+    @property
+    def status_line(self) -> str:
+        """The status and its phrase: "200 OK"."""
+        return f"{self.status} {PHRASES.get(self.status, 'Unknown')}"

@@ -21,7 +21,7 @@ class ALB(Proxy):
         return _make_request(event, texts_of(event.get("headers")), texts_of(event.get("queryStringParameters")))
 
     def from_response(self, response: Response) -> dict[str, Any]:
-        return {**super().from_response(response), "statusDescription": _describe(response.status)}
+        return {**super().from_response(response), "statusDescription": response.status_line}
 
 
 class ALBMultiValue(ALB):
@@ -50,21 +50,3 @@ def _make_request(event: dict[str, Any], headers: dict[str, str], query: dict[st
         query=query,
         headers=lower_names(headers),
     )
-
-
-_PHRASES = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    413: "Payload Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Entity",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-
-
-def _describe(status: int) -> str:
-    return f"{status} {_PHRASES.get(status, '')}".rstrip()

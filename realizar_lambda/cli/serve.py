@@ -1,0 +1,85 @@
+"""`realizar-lambda serve`: the application on a local port, the same that answers in Lambda."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+
+from realizar_lambda.cli.terminal import columns, escaped, size_text
+from realizar_lambda.registry import Registry
+from realizar_lambda.serving.application import Application
+from realizar_lambda.serving.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--demo", action="store_true", help="serve the trained models that are checked in")
+    parser.add_argument("--model", action="append", default=[], metavar="PATH", help="serve this file, too")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=_port, default=8080, help="port to listen on (default 8080, 0 for any)")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until interrupted. Logs one JSON line per request on stdout; everything else is on stderr."""
+    settings = Settings.from_env(os.environ)
+    if not arguments.demo and not arguments.model:
+        print("error: nothing to serve: give --demo, or --model PATH", file=sys.stderr)
+        return 2
+    for path in arguments.model:
+        os.stat(path)
+    registry = Registry(settings.models_dir if arguments.demo else None, paths=arguments.model)
+    if not registry.names():
+        raise FileNotFoundError(errno.ENOENT, "no model files here", settings.models_dir)
+    summaries = registry.summaries()
+    broken = [summary for summary in summaries if "error" in summary]
+    if broken and arguments.model:
+        print(f"error: {broken[0]['error']}", file=sys.stderr)
+        return 1
+    try:
+        from realizar_lambda.serving.local_server import LocalServer
+    except ModuleNotFoundError as error:
+        if error.name != "waitress":
+            raise
+        print("error: the local server needs waitress: pip install 'realizar-lambda[serve]'", file=sys.stderr)
+        return 1
+    server = LocalServer(Application(settings, registry), host=arguments.host, port=arguments.port)
+    print("\n".join(describe(summaries, server.url)), file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    server.run()
+    print("stopped", file=sys.stderr)
+    return 0
+
+
+def describe(summaries: list[dict[str, Any]], url: str) -> list[str]:
+    """What is served, and lines to try it with."""
+    rows = [
+        (
+            escaped(summary["id"]),
+            summary.get("kind", ""),
+            summary.get("quantization") or "",
+            size_text(summary["size_bytes"]),
+            escaped(summary.get("error") or summary.get("description") or "", max_characters=60),
+        )
+        for summary in summaries
+    ]
+    return [
+        *columns(rows, right=(3,)),
+        "",
+        f"listening on {url}   (Ctrl-C stops)",
+        "",
+        "  try  " + f"curl {url}/health",
+        "       " + f"curl {url}/models",
+        "",
+    ]

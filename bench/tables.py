@@ -1,0 +1,250 @@
+"""The tables of README and docs, from stored results: no number in them is typed.
+
+    python -m bench.tables [--check]
+
+A table stands between `<!-- bench:NAME -->` and `<!-- /bench -->`. With --check nothing is written and the
+exit code is 1 where a document is not what the results say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import results
+from bench.contenders import CONTENDERS
+from bench.machine import ROOT
+from bench.predict_latency import TITLES
+from bench.summary import Interval, ratio, summarise
+from bench.targets import PYTORCH, latency, outcomes
+
+Result = Mapping[str, Any]
+Read = Callable[[str], Result | None]
+
+_BLOCK = re.compile(r"(<!-- bench:([a-z0-9_]+) -->\n)(.*?)(<!-- /bench -->)", re.DOTALL)
+_UNSTABLE = "\\*"
+_PHASES = {
+    "spawn": "spawn to Python",
+    "runtime": "runtime init",
+    "handler": "handler init",
+    "model": "model load",
+    "answer": "first answer",
+}
+
+
+class UnknownTableError(ValueError):
+    """A document asks for a table that there is not."""
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table, its first column left, the others right."""
+    lines = [f"| {' | '.join(head)} |", "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def timing(samples: Sequence[float], digits: int) -> str:
+    """A median with its interval, marked where the samples scatter."""
+    summary = summarise(samples)
+    middle = summary.median
+    mark = _UNSTABLE if summary.is_unstable else ""
+    return f"{middle.value:.{digits}f}{mark} [{middle.low:.{digits}f}, {middle.high:.{digits}f}]"
+
+
+def times(found: Interval, digits: int = 2) -> str:
+    """A ratio with its interval."""
+    return f"{found.value:.{digits}f} x [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def caption(result: Result, text: str, *, has_unstable: bool) -> list[str]:
+    """What was measured, on what, of which commit."""
+    machine, versions = result["machine"], result["versions"]
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = ["", text]
+    if has_unstable:
+        lines.append(f"{_UNSTABLE} unstable: half of the samples are more than 5 % from the median.")
+    lines.append(
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; "
+        f"{listed}; commit {result['commit']}, {result['date']}."
+    )
+    return lines
+
+
+def cold_start(read: Read, name: str = "cold_start") -> list[str]:
+    """Cold starts of every contender."""
+    result = read(name)
+    if result is None:
+        return unmeasured("cold_start")
+    samples = result["samples"]
+    rows = []
+    is_unstable = False
+    for contender in CONTENDERS:
+        if contender.name not in samples:
+            continue
+        found = samples[contender.name]
+        total = found["total_ms"]
+        summary = summarise(total)
+        is_unstable |= summary.is_unstable
+        against = "1" if contender.is_empty else times(ratio(total, samples["empty"]["total_ms"]))
+        rows.append(
+            [
+                contender.title,
+                timing(total, 1),
+                f"{summary.p95:.1f}",
+                f"{summary.least:.1f}",
+                against,
+                f"{median(found['warm_ms']):.2f}",
+                f"{median(found['peak_mib']):.1f}",
+            ]
+        )
+    settings = result["settings"]
+    emulator = "our own Runtime API" if settings["emulator"] == "own" else "the vendor's emulator"
+    head = ["handler", "cold start, ms", "p95", "min", "against empty", "warm, ms", "peak, MiB"]
+    text = (
+        f"Process spawn to the first whole answer, {settings['rounds']} fresh processes each, in turn, behind "
+        f"{emulator}; median [95 % interval]. Local figures, not Lambda's."
+    )
+    return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
+
+
+def phases(read: Read) -> list[str]:
+    """The split of our cold start and an empty handler's."""
+    result = read("cold_start")
+    if result is None:
+        return unmeasured("cold_start")
+    found = result["phases"]
+    chosen = [contender for contender in CONTENDERS if contender.name in found]
+    rows = [
+        [title, *(f"{median(run[phase] for run in found[contender.name]):.2f}" for contender in chosen)]
+        for phase, title in _PHASES.items()
+    ]
+    n = len(found[chosen[0].name])
+    text = f"Median of {n} extra runs each, with a probe inside."
+    return [*grid(["ms", *(contender.title for contender in chosen)], rows), *caption(result, text, has_unstable=False)]
+
+
+def predict_latency(read: Read) -> list[str]:
+    """One prediction and a batch, beside the peers."""
+    result = read("predict_latency")
+    if result is None:
+        return unmeasured("predict_latency")
+    rows = []
+    is_unstable = False
+    for model, batches in result["samples"].items():
+        for batch, found in batches.items():
+            is_unstable |= any(summarise(values).is_unstable for values in found.values())
+            cells = [timing(found[name], 2) if name in found else "" for name in TITLES]
+            for peers in (PYTORCH, ("onnxruntime",)):
+                sides = latency(model, *peers, batch=int(batch))(result)
+                cells.append("" if sides is None else times(ratio(*sides), 1))
+            rows.append([model, batch, *cells])
+    head = [
+        "model",
+        "batch",
+        *(f"{title}, us" for title in TITLES.values()),
+        "faster than PyTorch",
+        "than ONNX Runtime",
+    ]
+    settings = result["settings"]
+    text = (
+        f"Median [95 % interval] of {settings['rounds']} rounds' medians, one thread, every contender in turn in a "
+        "process of its own. Ours from features to Python values; the peers' tensors stay where they are."
+    )
+    return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
+
+
+def memory(read: Read) -> list[str]:
+    """Peak memory of the handler's process, and its growth."""
+    result = read("memory")
+    if result is None:
+        return unmeasured("memory")
+    samples = result["samples"]
+    rows = []
+    for contender in CONTENDERS:
+        if contender.name not in samples["peak"]:
+            continue
+        peak = samples["peak"][contender.name]
+        against = "1" if contender.is_empty else times(ratio(peak, samples["peak"]["empty"]))
+        share = median(samples["proportional"][contender.name])
+        rows.append([contender.title, timing(peak, 1), against, f"{share:.1f}"])
+    settings, growth = result["settings"], result["growth"]
+    text = (
+        f"After {settings['predictions']:,} predictions, {settings['rounds']} processes each. One process: "
+        f"{growth['resident'][0]:.2f} MiB resident after {growth['predictions'][0]:,} predictions, "
+        f"{growth['resident'][-1]:.2f} MiB after {growth['predictions'][-1]:,}."
+    )
+    head = ["handler", "peak resident, MiB", "against empty", "proportional share, MiB"]
+    return [*grid(head, rows), *caption(result, text, has_unstable=False)]
+
+
+def targets(read: Read) -> list[str]:
+    """What was promised and what is measured."""
+    rows = []
+    for target, measured in outcomes(read):
+        if measured is None:
+            rows.append([target.title, target.promise, "not measured", ""])
+        else:
+            digits = 3 if measured.value < 0.2 else 2
+            rows.append([target.title, target.promise, times(measured, digits), target.verdict(measured)])
+    return grid(["target", "promised", "measured", "verdict"], rows)
+
+
+def unmeasured(benchmark: str) -> list[str]:
+    return [f"Not measured yet: `python -m bench.{benchmark}`."]
+
+
+TABLES: Mapping[str, Callable[[Read], list[str]]] = {
+    "cold_start": cold_start,
+    "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
+    "memory": memory,
+    "phases": phases,
+    "predict_latency": predict_latency,
+    "targets": targets,
+}
+"""Name in a document -> the table."""
+
+
+def rewritten(text: str, read: Read = results.read) -> str:
+    """A document with every table made anew. Raises UnknownTableError."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in TABLES:
+            raise UnknownTableError(f"no table is named {name!r}; there are {', '.join(sorted(TABLES))}")
+        return match[1] + "\n".join(TABLES[name](read)) + "\n" + match[4]
+
+    return _BLOCK.sub(table, text)
+
+
+def documents(root: Path = ROOT) -> list[Path]:
+    """The files that may hold tables."""
+    return [path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.exists()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.tables", description="Write the tables of stored results.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where a table is stale")
+    is_check = parser.parse_args(arguments).check
+    stale = []
+    for path in documents():
+        text = path.read_text()
+        try:
+            made = rewritten(text)
+        except UnknownTableError as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
+            return 1
+        if made != text:
+            stale.append(path)
+            if not is_check:
+                path.write_text(made)
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'is stale; run python -m bench.tables' if is_check else 'rewritten'}")
+    return 1 if stale and is_check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,109 @@
+"""What the project promises, as limits on ratios of stored samples. It knows results, and no table's look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from bench import results
+from bench.summary import Interval, ratio, verdict
+
+Result = Mapping[str, Any]
+Samples = tuple[Sequence[float], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A promise: `samples(result)` are the two sides of a ratio that must be at most, or at least, `limit`."""
+
+    title: str
+    result: str
+    samples: Callable[[Result], Samples | None]
+    limit: float
+    is_upper: bool
+
+    @property
+    def promise(self) -> str:
+        limit = f"{self.limit:g}" if self.limit >= 1 else str(Fraction(self.limit).limit_denominator(100))
+        return f"at {'most' if self.is_upper else 'least'} {limit} x"
+
+    def measured(self, result: Result) -> Interval | None:
+        """The ratio, or None where a side was not measured."""
+        sides = self.samples(result)
+        return None if sides is None else ratio(*sides)
+
+    def verdict(self, measured: Interval) -> str:
+        """How `measured` stands to the promise: "met", "missed" or "unclear"."""
+        return verdict(measured, self.limit, is_upper=self.is_upper)
+
+
+def cold(numerator: str, denominator: str) -> Callable[[Result], Samples | None]:
+    """Cold starts of one contender against another's."""
+
+    def sides(result: Result) -> Samples | None:
+        samples = result["samples"]
+        if numerator not in samples or denominator not in samples:
+            return None
+        return samples[numerator]["total_ms"], samples[denominator]["total_ms"]
+
+    return sides
+
+
+def latency(model: str, *peers: str, batch: int = 1) -> Callable[[Result], Samples | None]:
+    """The fastest of `peers` against ours: how many times faster we are."""
+
+    def sides(result: Result) -> Samples | None:
+        found = result["samples"].get(model, {}).get(str(batch), {})
+        present = [peer for peer in peers if peer in found]
+        if not present or "realizar" not in found:
+            return None
+        medians = result["summary"][model][str(batch)]
+        best = min(present, key=lambda peer: medians[peer]["median"])
+        return found[best], found["realizar"]
+
+    return sides
+
+
+def peak_memory(result: Result) -> Samples | None:
+    """Our peak against an empty handler's."""
+    peaks = result["samples"]["peak"]
+    return peaks["realizar"], peaks["empty"]
+
+
+def growth(result: Result) -> Samples:
+    """The resident set at the end of the long run against that at its first mark."""
+    resident = result["growth"]["resident"]
+    return resident[-1:], resident[:1]
+
+
+PYTORCH = ("torch_eager", "torchscript")
+
+TARGETS = (
+    Target("cold start, against an empty handler", "cold_start", cold("realizar", "empty"), 1.25, is_upper=True),
+    Target("cold start, against PyTorch", "cold_start", cold("realizar", "torch"), 1 / 15, is_upper=True),
+    Target("cold start, against ONNX Runtime", "cold_start", cold("realizar", "onnxruntime"), 0.5, is_upper=True),
+    Target("784-2, faster than PyTorch", "predict_latency", latency("784-2", *PYTORCH), 10, is_upper=False),
+    Target("784-128-10, faster than PyTorch", "predict_latency", latency("784-128-10", *PYTORCH), 5, is_upper=False),
+    Target("784-2, faster than ONNX Runtime", "predict_latency", latency("784-2", "onnxruntime"), 5, is_upper=False),
+    Target(
+        "784-128-10, faster than ONNX Runtime",
+        "predict_latency",
+        latency("784-128-10", "onnxruntime"),
+        1.5,
+        is_upper=False,
+    ),
+    Target("peak memory, against an empty handler", "memory", peak_memory, 1.3, is_upper=True),
+    Target("memory over 100,000 predictions, against 1,000", "memory", growth, 1.02, is_upper=True),
+)
+"""In the order of the table."""
+
+
+def outcomes(read: Callable[[str], Result | None] = results.read) -> list[tuple[Target, Interval | None]]:
+    """Every target with its stored ratio, None where there is none."""
+    found = []
+    for target in TARGETS:
+        result = read(target.result)
+        found.append((target, None if result is None else target.measured(result)))
+    return found

@@ -137,7 +137,7 @@ def _summary(value: object, *, is_inner: bool = False) -> str:
     if isinstance(value, str):
         cut = escaped(value, max_characters=_SHOWN_CHARACTERS // 2 if is_inner else _SHOWN_CHARACTERS)
         if is_inner:
-            return f'"{cut}"'
+            return '"' + cut.replace('"', '\\"') + '"'
         return cut if len(value) <= _SHOWN_CHARACTERS else f"{cut} ({len(value):,} characters)"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]

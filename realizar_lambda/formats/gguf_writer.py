@@ -95,6 +95,15 @@ def _string(what: str, text: bytes, *, max_bytes: int = MAX_STRING_BYTES, min_by
     return struct.pack("<Q", len(text)) + text
 
 
+def can_hold(key: str, value: object) -> bool:
+    """Whether GGUF has a type for `value`: text, a number, a bool, or a list of one of these."""
+    try:
+        _value(key, _type_of(key, value), value)
+    except RequestError:
+        return False
+    return True
+
+
 def _type_of(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "bool"
@@ -137,6 +146,8 @@ def _value(key: str, type_name: str, value: object) -> bytes:
     type_id, code = _CODES[item_type]
     if item_type == type_name:
         return struct.pack("<I", type_id) + _items(key, item_type, code, (value,))
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__getitem__"):
+        raise RequestError(400, f"{key!r} must be a list of {item_type}, got {value!r:.60}", field=key)
     items: Sequence[object] = value  # type: ignore[assignment]
     head = struct.pack("<IIQ", _ARRAY_ID, type_id, len(items))
     if isinstance(items, StringArray) and item_type == "string":

@@ -22,6 +22,7 @@ def model_path(tmp_path: Path) -> Path:
         "labels": [str(n) for n in range(1200)],
         "normalization": {"scale": 1 / 255},
         "license": None,
+        "quotes": ['"', "a\\b"],
         "chat_template": "x" * 500,
     }
     apr_v2.write(path, tensors, metadata)
@@ -49,6 +50,7 @@ Metadata
   labels         ["0", "1", "2", "3", "4", "5", … 1,200 in all]
   normalization  {{scale: 0.003921569}}
   license        null
+  quotes         ["\\"", "a\\\\b"]
   chat_template  {"x" * 71}… (500 characters)
 
 Tensors

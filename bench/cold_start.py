@@ -114,13 +114,14 @@ def run(*, rounds: int, emulator: str, peer_python: str, folder: Path, model: Pa
         progress("contenders: " + ", ".join(contender.title for contender in contenders))
         samples = measure(contenders, rounds=rounds, peer_python=peer_python, emulator=emulator)
         phases = measure_all_phases(contenders, rounds=max(1, rounds // 3), emulator=emulator)
+    stored = {contender: results.rounded_all(measures) for contender, measures in samples.items()}
     name = "cold_start" if emulator == "own" else f"cold_start_{emulator}"
     result = {
         "benchmark": name,
         **stamp(pythons=(peer_python, sys.executable), packages=PACKAGES),
         "settings": {"emulator": emulator, "rounds": rounds, "model": model.name, "n_warm": _N_WARM},
-        "samples": {contender: results.rounded_all(measures) for contender, measures in samples.items()},
-        "summary": {contender: results.summaries(measures) for contender, measures in samples.items()},
+        "samples": stored,
+        "summary": {contender: results.summaries(measures) for contender, measures in stored.items()},
         "phases": phases,
     }
     return results.write(name, result, folder=folder)

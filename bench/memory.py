@@ -66,13 +66,14 @@ def run(*, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> 
             peak, share = peak_and_share(contender, N_PREDICTIONS)
             peaks[contender.name].append(peak)
             shares[contender.name].append(share)
+    samples = {"peak": results.rounded_all(peaks), "proportional": results.rounded_all(shares)}
     marks, resident = growth(contenders[-1], n_growth)
     result = {
         "benchmark": "memory",
         **stamp(packages=("awslambdaric",)),
         "settings": {"rounds": rounds, "predictions": N_PREDICTIONS, "unit": "MiB"},
-        "samples": {"peak": results.rounded_all(peaks), "proportional": results.rounded_all(shares)},
-        "summary": {"peak": results.summaries(peaks), "proportional": results.summaries(shares)},
+        "samples": samples,
+        "summary": {name: results.summaries(found) for name, found in samples.items()},
         "growth": {"predictions": marks, "resident": results.rounded(resident)},
     }
     return results.write("memory", result, folder=folder)
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
     parser.add_argument("--models", type=Path, default=MODEL.parent, help="where the .apr files lie")
     options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.predictions < N_PREDICTIONS:
+        parser.error(f"--rounds must be at least 1 and --predictions at least {N_PREDICTIONS}")
     env = {} if options.models == MODEL.parent else {"REALIZAR_MODELS_DIR": str(options.models)}
     try:
         path = run(rounds=options.rounds, n_growth=options.predictions, folder=options.results, env=env)

@@ -141,7 +141,8 @@ def run(*, rounds: int, peer_python: str, folder: Path, models: Path) -> Path:
     samples = {}
     for title, name in MODELS.items():
         progress(f"{title}: {rounds} rounds")
-        samples[title] = measure(models / name, pythons, rounds=rounds)
+        found = measure(models / name, pythons, rounds=rounds)
+        samples[title] = {batch: results.rounded_all(values) for batch, values in found.items()}
     result = {
         "benchmark": "predict_latency",
         **stamp(pythons=(peer_python, sys.executable), packages=("numpy", "onnxruntime", "torch")),
@@ -151,10 +152,7 @@ def run(*, rounds: int, peer_python: str, folder: Path, models: Path) -> Path:
             "threads": 1,
             "unit": "us, median of a round's calls",
         },
-        "samples": {
-            title: {batch: results.rounded_all(found) for batch, found in batches.items()}
-            for title, batches in samples.items()
-        },
+        "samples": samples,
         "summary": {
             title: {batch: results.summaries(found) for batch, found in batches.items()}
             for title, batches in samples.items()

@@ -57,7 +57,7 @@ def write(name: str, result: Mapping[str, object], *, folder: Path = FOLDER) -> 
 def _text(result: Mapping[str, object]) -> str:
     """JSON with a line per field and a line per list of numbers, so that a difference can be read."""
     text = json.dumps(result, indent=1, allow_nan=False)
-    return re.sub(r"\[[\s\d.,eE+-]+\]", lambda match: " ".join(match[0].split()), text) + "\n"
+    return re.sub(r"\[[\s\d.,eE+-]+\]", lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 
 
 def read(name: str, *, folder: Path = FOLDER) -> dict[str, object] | None:

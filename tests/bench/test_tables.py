@@ -1,0 +1,167 @@
+"""Tables and targets from stored results: those of these tests, and those of the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import results
+from bench.summary import summarise
+from bench.tables import TABLES, UnknownTableError, documents, rewritten
+from bench.targets import TARGETS, outcomes
+
+STAMP = {
+    "commit": "0123456789ab",
+    "date": "2026-01-02",
+    "machine": {"cpu": "A CPU", "cores": 2, "memory_gib": 4.0, "system": "Linux 6", "architecture": "x86_64"},
+    "versions": {"python": "3.11.7"},
+}
+
+
+def cold(total: float) -> dict[str, list[float]]:
+    rounds = [total, total * 1.01, total * 0.99, total]
+    return {
+        "total_ms": rounds,
+        "init_ms": rounds,
+        "first_answer_ms": [1.0] * 4,
+        "warm_ms": [0.25] * 4,
+        "peak_mib": [15.0] * 4,
+    }
+
+
+def nothing(name: str) -> None:
+    """No result was stored."""
+
+
+def latencies(**medians: float) -> tuple[dict[str, list[float]], dict[str, object]]:
+    samples = {name: [value, value * 1.01, value * 0.99] for name, value in medians.items()}
+    return samples, results.summaries(samples)
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """Every result, with numbers that are easy to check by eye."""
+    samples, summary = latencies(realizar=2.0, torch_eager=30.0, torchscript=24.0, onnxruntime=8.0)
+    models = ("784-2", "784-128-10")
+    cold_start = {
+        **STAMP,
+        "settings": {"emulator": "own", "rounds": 4},
+        "samples": {"empty": cold(40.0), "realizar": cold(44.0), "onnxruntime": cold(140.0), "torch": cold(1200.0)},
+        "phases": {"empty": [dict.fromkeys(("spawn", "runtime", "handler", "model", "answer"), 8.0)]},
+    }
+    return {
+        "cold_start": cold_start,
+        "cold_start_vendor": {**cold_start, "settings": {"emulator": "vendor", "rounds": 4}},
+        "predict_latency": {
+            **STAMP,
+            "settings": {"rounds": 3},
+            "samples": {model: {"1": samples, "32": samples} for model in models},
+            "summary": {model: {"1": summary, "32": summary} for model in models},
+        },
+        "memory": {
+            **STAMP,
+            "settings": {"rounds": 2, "predictions": 1000},
+            "samples": {
+                "peak": {"empty": [10.0, 10.0], "realizar": [12.0, 12.0]},
+                "proportional": {"empty": [6.0, 6.0], "realizar": [7.0, 7.0]},
+            },
+            "growth": {"predictions": [1000, 100_000], "resident": [12.0, 12.0]},
+        },
+    }
+
+
+@pytest.mark.parametrize(("name", "table"), TABLES.items())
+def test_every_table_can_be_made_and_also_says_when_nothing_was_measured(
+    name: str, table: Callable[[Callable[[str], Any]], list[str]]
+) -> None:
+    assert any(line.startswith("|") for line in table(stored().get))
+    empty = table(nothing)
+    assert any("ot measured" in line for line in empty)
+
+
+def test_a_cold_start_row_has_the_median_its_interval_and_the_ratio() -> None:
+    text = "\n".join(TABLES["cold_start"](stored().get))
+    assert "| realizar-lambda | 44.0 [43.6, 44.4] | 44.4 | 43.6 | 1.10 x [1.10, 1.10] | 0.25 | 15.0 |" in text
+    assert "4 fresh processes each" in text
+    assert "A CPU, 2 cores" in text
+    assert "0123456789ab" in text
+
+
+def test_the_better_of_the_two_ways_to_run_pytorch_is_the_peer() -> None:
+    row = next(line for line in TABLES["predict_latency"](stored().get) if line.startswith("| 784-2 | 1 |"))
+    assert "12.0 x [12.0, 12.0] | 4.0 x [4.0, 4.0]" in row
+
+
+def test_every_target_is_measured_and_judged() -> None:
+    found = {target.title: (measured, target) for target, measured in outcomes(stored().get)}
+    assert len(found) == len(TARGETS)
+    verdicts = {}
+    for title, (measured, target) in found.items():
+        assert measured is not None, title
+        verdicts[title] = target.verdict(measured)
+    assert verdicts.pop("784-2, faster than ONNX Runtime") == "missed"
+    assert set(verdicts.values()) == {"met"}
+
+
+def test_targets_without_a_result_are_not_measured() -> None:
+    assert {measured for _, measured in outcomes(nothing)} == {None}
+
+
+def test_only_what_stands_between_the_marks_is_rewritten() -> None:
+    text = "before\n<!-- bench:memory -->\nold\n<!-- /bench -->\nafter <!-- bench:memory --> in a line\n"
+    made = rewritten(text, stored().get)
+    assert made.startswith("before\n<!-- bench:memory -->\n| handler |")
+    assert made.endswith("\n<!-- /bench -->\nafter <!-- bench:memory --> in a line\n")
+    assert "old" not in made
+    assert rewritten(made, stored().get) == made
+
+
+def test_a_table_that_there_is_not_is_named() -> None:
+    with pytest.raises(UnknownTableError, match="no table is named 'speed'; there are cold_start"):
+        rewritten("<!-- bench:speed -->\n<!-- /bench -->\n")
+
+
+def test_the_documents_say_what_the_stored_results_say() -> None:
+    for path in documents():
+        text = path.read_text()
+        assert rewritten(text) == text, f"{path.name} is stale; run python -m bench.tables"
+
+
+def stored_samples(value: object) -> list[tuple[str, list[float], dict[str, object]]]:
+    """(name, samples, summary) of every leaf of a stored result."""
+
+    def walk(samples: Any, summary: Any, name: str) -> list[tuple[str, list[float], dict[str, object]]]:
+        if isinstance(samples, list):
+            return [(name, samples, summary)]
+        return [leaf for key in samples for leaf in walk(samples[key], summary[key], f"{name}/{key}")]
+
+    assert isinstance(value, dict)
+    return walk(value["samples"], value["summary"], "")
+
+
+@pytest.mark.parametrize("path", sorted(results.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_a_stored_summary_is_that_of_its_samples(path: Path) -> None:
+    result = results.read(path.stem)
+    assert result is not None
+    for name, samples, summary in stored_samples(result):
+        again = results.described(summarise(samples))
+        for key, value in again.items():
+            assert summary[key] == pytest.approx(value, abs=2e-3), f"{path.stem}{name} {key}"
+
+
+@pytest.mark.parametrize("path", sorted(results.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_a_stored_result_names_no_folder_of_the_machine(path: Path) -> None:
+    assert "/" not in path.read_text()
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    value = {"samples": {"a": [1.5, 2.0]}, "n": 1}
+    path = results.write("one", value, folder=tmp_path)
+    assert results.read("one", folder=tmp_path) == value
+    assert '"a": [1.5, 2.0]' in path.read_text()
+    assert results.read("two", folder=tmp_path) is None
+    with pytest.raises(ValueError, match="JSON"):
+        results.write("one", {"x": float("nan")}, folder=tmp_path)
+    assert results.read("one", folder=tmp_path) == value

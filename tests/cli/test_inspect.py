@@ -55,8 +55,8 @@ Metadata
 
 Tensors
   name             shape   type  size  offset
-  layers.0.bias    2       F32    8 B   9,600
-  layers.0.weight  2 x 32  Q8_0  68 B   9,664
+  layers.0.bias    2       F32    8 B   9,664
+  layers.0.weight  2 x 32  Q8_0  68 B   9,728
   … and 29 more (--tensors all)
 """
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from serving.events import api_gateway_v2, base64_text
+from serving.bodies import base64_text
+
+from events.make_events import api_gateway_v2
 
 DEEP = '{"features": ' + "[" * 40 + "]" * 40 + "}"
 VERY_DEEP = "[" * 100_000
@@ -86,7 +88,7 @@ def test_a_bad_body_is_refused_and_the_next_request_works(handler, body, status,
     ],
 )
 def test_bad_base64_is_refused_and_the_next_request_works(handler, body, status, words):
-    found, answer = predict(handler, body, isBase64Encoded=True)
+    found, answer = predict(handler, body, is_base64=True)
     assert found == status
     assert words in answer["error"]
     assert predict(handler, '{"features": [1, 2, 3]}')[0] == 200
@@ -133,6 +135,6 @@ def test_a_broken_model_file_is_an_error_without_a_path_and_others_still_answer(
     assert answer == {
         "error": "broken.apr, byte 4: the version is 9, it must be 2",
         "code": "E_MODEL_FORMAT",
-        "request_id": "gateway-id",
+        "request_id": "JKJaXmPLvHcESHA=",
     }
     assert predict(handler, '{"features": [1, 2, 3]}')[0] == 200

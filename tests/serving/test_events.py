@@ -8,16 +8,9 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving.events import (
-    HTTP_SOURCES,
-    alb,
-    alb_multi_value,
-    api_gateway_v1,
-    api_gateway_v2,
-    base64_text,
-    function_url,
-)
+from serving.bodies import base64_text
 
+from events.make_events import HTTP_SOURCES, alb, alb_multi_value, api_gateway_v1, api_gateway_v2, function_url
 from realizar_lambda.errors import RequestError
 from realizar_lambda.serving.events import SOURCES, find_source
 from realizar_lambda.serving.http import Response
@@ -59,7 +52,7 @@ def test_every_source_of_the_table_can_be_imported(_, target):
     assert callable(getattr(imported, name)().answer)
 
 
-@pytest.mark.parametrize("make", HTTP_SOURCES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", HTTP_SOURCES.values(), ids=HTTP_SOURCES)
 def test_a_prediction_comes_back_in_the_shape_of_its_source(handler, log_lines, make):
     response = handler(make("POST", "/predict", BODY), FakeContext())
     assert_is_proxy_response(response)
@@ -69,15 +62,15 @@ def test_a_prediction_comes_back_in_the_shape_of_its_source(handler, log_lines, 
     assert log_lines[-1]["source"] == make.__name__
 
 
-@pytest.mark.parametrize("make", HTTP_SOURCES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", HTTP_SOURCES.values(), ids=HTTP_SOURCES)
 @pytest.mark.parametrize("path", ["/predict/", "/predict"])
 def test_base64_trailing_slashes_and_header_case_are_the_same_everywhere(handler, make, path):
     headers = {"CONTENT-TYPE": "application/json"}
-    event = make("POST", path, base64_text(BODY.encode()), headers=headers, isBase64Encoded=True)
+    event = make("POST", path, base64_text(BODY.encode()), headers=headers, is_base64=True)
     assert handler(event, None)["statusCode"] == 200
 
 
-@pytest.mark.parametrize("make", HTTP_SOURCES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", HTTP_SOURCES.values(), ids=HTTP_SOURCES)
 def test_raw_features_and_query_values_arrive_from_every_source(handler, make):
     event = make(
         "POST",
@@ -85,7 +78,7 @@ def test_raw_features_and_query_values_arrive_from_every_source(handler, make):
         base64_text(bytes([9, 0, 0])),
         headers={"content-type": "application/octet-stream"},
         query={"model_id": "other"},
-        isBase64Encoded=True,
+        is_base64=True,
     )
     response = handler(event, None)
     assert (response["statusCode"], json.loads(response["body"])["prediction"]) == (200, 0)
@@ -233,7 +226,7 @@ anything = st.recursive(
 @st.composite
 def http_events(draw):
     """An event that its source is recognised by, with anything in any of its other places."""
-    make = draw(st.sampled_from(HTTP_SOURCES))
+    make = draw(st.sampled_from(list(HTTP_SOURCES.values())))
     body = draw(st.sampled_from([BODY, None]) | anything)
     event = make("POST", draw(st.sampled_from(["/predict", "/predict/batch", "/health", "/models"])), body)
     changed = draw(st.dictionaries(st.sampled_from(sorted(event)), anything, max_size=4))

@@ -119,7 +119,7 @@ def test_label_values_are_escaped():
 
 
 def test_the_metrics_route_answers_in_the_exposition_format(handler):
-    from serving.events import api_gateway_v2
+    from events.make_events import api_gateway_v2
 
     response = handler(api_gateway_v2("GET", "/metrics"), None)
     assert response["headers"]["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

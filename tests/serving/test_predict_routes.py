@@ -6,7 +6,9 @@ import json
 import struct
 
 import pytest
-from serving.events import api_gateway_v2, base64_text, post
+from serving.bodies import base64_text, post
+
+from events.make_events import api_gateway_v2
 
 OCTETS = {"content-type": "application/octet-stream"}
 
@@ -58,7 +60,7 @@ def test_a_named_model_answers(handler, log_lines):
 
 def test_a_body_in_base64_is_decoded(handler):
     body = base64_text(b'{"features": [3, 2, 1]}')
-    status, answer = ask(handler, api_gateway_v2("POST", "/predict", body, isBase64Encoded=True))
+    status, answer = ask(handler, api_gateway_v2("POST", "/predict", body, is_base64=True))
     assert (status, answer["prediction"]) == (200, 0)
 
 
@@ -66,7 +68,7 @@ def test_a_body_in_base64_is_decoded(handler):
     "octets", [bytes([1, 5, 2]), struct.pack("<3f", 1, 5, 2)], ids=["u8 by its length", "f32 by its length"]
 )
 def test_raw_features_are_told_apart_by_their_length(handler, octets):
-    event = api_gateway_v2("POST", "/predict", base64_text(octets), headers=OCTETS, isBase64Encoded=True)
+    event = api_gateway_v2("POST", "/predict", base64_text(octets), headers=OCTETS, is_base64=True)
     status, answer = ask(handler, event)
     assert (status, answer["prediction"]) == (200, 1)
 
@@ -78,7 +80,7 @@ def test_raw_features_take_model_and_options_from_the_query(handler, log_lines):
         base64_text(bytes([1, 5, 2])),
         headers=OCTETS,
         query={"model_id": "other", "return_probabilities": "true", "top_k": "1"},
-        isBase64Encoded=True,
+        is_base64=True,
     )
     _, answer = ask(handler, event)
     assert answer["probabilities"] == [0.125, 0.625, 0.25]
@@ -114,7 +116,7 @@ def test_wrong_raw_features_are_refused(handler, content_type, octets, status, w
         "/predict",
         base64_text(octets),
         headers={"content-type": content_type},
-        isBase64Encoded=True,
+        is_base64=True,
     )
     found, answer = ask(handler, event)
     assert found == status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import namedtuple
 from math import prod
 
 from realizar_lambda.blocks import BLOCKS
@@ -13,6 +12,8 @@ from realizar_lambda.formats.json_text import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from realizar_lambda.blocks import BlockType
 
 MAX_NAME_BYTES = 256
@@ -21,11 +22,24 @@ MAX_ELEMENTS = 1 << 48
 _SHORTEST_ENTRY = 21
 
 
-class IndexRow(namedtuple("IndexRow", "name shape blocks offset size at")):
+class IndexRow:
     """One tensor as the index declares it: `blocks` are the names that its dtype may stand for, `offset` is
-    relative to the data section, `at` is where in the file the entry lies."""
+    relative to the data section, `at` is where in the file the entry lies.
 
-    __slots__ = ()
+    A named tuple would read as well; making its class takes 0.2 ms of every cold start.
+    """
+
+    __slots__ = ("at", "blocks", "name", "offset", "shape", "size")
+
+    def __init__(
+        self, name: str, shape: tuple[int, ...], blocks: tuple[str, ...], offset: int, size: int, at: int
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.blocks = blocks
+        self.offset = offset
+        self.size = size
+        self.at = at
 
 
 def read_rows(path: str, data: memoryview, start: int, end: int, n_tensors: int) -> list[IndexRow]:
@@ -96,7 +110,7 @@ def _read_json(path: str, data: memoryview, start: int, end: int, n_tensors: int
     return rows
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 1 << 63
 
 

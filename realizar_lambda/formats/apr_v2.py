@@ -81,6 +81,8 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
     checks["footer checksum"] = _check_footer(path, buffer, end, verify)
     if flags & SIGNED:
         checks["signature"] = "not checked: the format declares signatures but defines none"
+    if flags & SHARDED:
+        checks["shards"] = "one of several, the tensors of the others are not here"
     is_reversed = _is_ggml_order(flags, rows)
     if is_reversed:
         checks["dimensions"] = "stored fastest first, as GGML has them; reversed"

@@ -133,8 +133,10 @@ def read(path: str, data: memoryview, *, verify: bool = False) -> ModelFile:
         view = data[start + offset : start + offset + n_bytes]
         tensors[name] = Tensor(name, shape, block, view, start + offset)
     _check_overlaps(path, list(tensors.values()))
-    check_model(path, metadata, tensors)
-    return ModelFile(path=path, format=f"gguf-v{version}", metadata=metadata, tensors=tensors, checks={}, buffer=data)
+    checks = check_model(path, metadata, tensors)
+    return ModelFile(
+        path=path, format=f"gguf-v{version}", metadata=metadata, tensors=tensors, checks=checks, buffer=data
+    )
 
 
 def _wrong_version(path: str, version: int) -> FormatError | UnsupportedError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realizar_lambda.tensor import Tensor
 
 MAX_BLOCKS = 1024
+PADDING_ID = "tokenizer.ggml.padding_token_id"
 
 _COUNTS = (
     *("block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size"),
@@ -37,12 +38,28 @@ _BLOCK = re.compile(r"blk\.(\d{1,9})\.")
 _BYTE_TOKEN = re.compile(rb"<0x[0-9A-Fa-f]{2}>")
 
 
-def check_model(path: str, metadata: Metadata, tensors: Mapping[str, Tensor]) -> None:
-    """Raises FormatError, which names the key, its value and what it must be."""
+def check_model(path: str, metadata: Metadata, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """What is worth knowing about the file, for `ModelFile.checks`.
+
+    A padding id outside of the vocabulary, which converters of many chat models have written and which nothing
+    here uses, is taken out of the metadata instead of making the file unreadable. Raises FormatError, which
+    names the key, its value and what it must be.
+    """
+    notes = {}
     architecture = metadata.get("general.architecture")
     if isinstance(architecture, str):
         _check_counts(path, architecture, metadata, tensors)
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    padding = metadata.get(PADDING_ID)
+    if isinstance(tokens, StringArray) and isinstance(padding, int) and not 0 <= padding < len(tokens):
+        notes["padding token"] = f"id {padding} is outside the vocabulary of {len(tokens)}, left out"
+        del metadata[PADDING_ID]
+        del metadata.types[PADDING_ID]
     _check_vocabulary(path, architecture, metadata, tensors)
+    n_parts = metadata.get("split.count")
+    if isinstance(n_parts, int) and n_parts > 1:
+        notes["split"] = f"one of {n_parts} files, the tensors of the others are not here: join them with gguf-split"
+    return notes
 
 
 def _check_counts(path: str, architecture: str, metadata: Metadata, tensors: Mapping[str, Tensor]) -> None:

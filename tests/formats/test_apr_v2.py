@@ -185,6 +185,10 @@ def test_a_flipped_bit_in_the_data_is_found(tmp_path: Path) -> None:
         open_model(put(tmp_path, bytes(data)))
 
 
+def test_a_shard_says_that_it_is_one(tmp_path: Path) -> None:
+    assert "one of several" in open_model(put(tmp_path, one(0, (1,), 4, flags=0x410))).checks["shards"]
+
+
 def test_a_large_files_footer_is_checked_on_request(tmp_path: Path) -> None:
     size = apr_v2.MAX_CHECKED_BYTES
     data = bytearray(one(7, (size,), size))

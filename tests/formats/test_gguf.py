@@ -222,6 +222,18 @@ def test_text_that_looks_like_a_byte_token_inside_another_is_allowed(tmp_path: P
     open_model(put(tmp_path, llama(["<0x0A>", "say <0x-1>", "<0x", "<0xyz"])))
 
 
+@pytest.mark.parametrize(("kind", "id"), [("u32", 2), ("u32", (1 << 32) - 1), ("i32", -1)])
+def test_a_padding_id_outside_the_vocabulary_is_left_out(tmp_path: Path, kind: str, id: int) -> None:
+    model = open_model(put(tmp_path, llama(["a", "b"], key("tokenizer.ggml.padding_token_id", kind, id))))
+    assert "tokenizer.ggml.padding_token_id" not in model.metadata
+    assert model.checks == {"padding token": f"id {id} is outside the vocabulary of 2, left out"}
+
+
+def test_one_part_of_a_split_model_says_so(tmp_path: Path) -> None:
+    checks = open_model(put(tmp_path, gguf([key("split.count", "u16", 3)]))).checks
+    assert checks["split"].startswith("one of 3 files")
+
+
 def test_per_layer_head_counts_are_left_to_the_architecture(tmp_path: Path) -> None:
     data = gguf([
         key("general.architecture", "string", "openelm"),

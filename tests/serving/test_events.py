@@ -237,7 +237,7 @@ def http_events(draw):
     return event
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(event=http_events())
 def test_a_proxy_event_with_anything_in_it_gets_a_valid_response(shared_handler, event):
     assert_is_proxy_response(shared_handler(event, None))

@@ -16,7 +16,7 @@ LAYERS = {
     **dict.fromkeys(("errors", "blocks", "tensor", "ops", "version"), 0),
     **dict.fromkeys(("native", "formats", "tokenizers"), 1),
     **dict.fromkeys(("architectures", "program", "sampling"), 2),
-    **dict.fromkeys(("generation", "classification", "loading"), 3),
+    **dict.fromkeys(("generation", "classification", "language_model", "loading"), 3),
     "registry": 4,
     "serving": 5,
     "cli": 6,

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from realizar_lambda.classification import Classifier
 from realizar_lambda.cli.terminal import columns, escaped
 from realizar_lambda.errors import RequestError, UnsupportedError
 from realizar_lambda.loading import load
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realizar_lambda.classification import Classifier, Prediction
+    from realizar_lambda.classification import Prediction
 
 BAR_CHARACTERS = 32
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("error: give the features as numbers or with --file, and not both", file=sys.stderr)
         return 2
     model = load(arguments.model)
-    if not hasattr(model, "predict"):
+    if not isinstance(model, Classifier):
         raise UnsupportedError(f"predict with {arguments.model}, which generates text,", "classifiers")
     features = arguments.features if arguments.file is None else read_features(_read(arguments.file), model.n_inputs)
     prediction = model.predict(features)

@@ -1,6 +1,7 @@
 """Named models: from a name to a loaded model, least recently used out first. It knows no request.
 
-A model's name is its file's stem (`mnist_mlp` of `mnist_mlp.apr`). A folder is scanned when the first name is
+A model's name is its file's stem (`mnist_mlp` of `mnist_mlp.apr`), or the name of the folder that holds it with
+a `config.json`, as Hugging Face has them. The models folder is scanned when the first name is
 asked for, and again for a name that it does not have, so a file that is added is found. Where two files
 share a stem the second is named by its whole file name; given paths come before the folder's.
 """
@@ -67,7 +68,8 @@ class Registry:
         return tuple(sorted(self._scanned()))
 
     def loaded_names(self) -> list[str]:
-        return sorted(self._loaded)
+        with self._lock:
+            return sorted(self._loaded)
 
     def path(self, name: str) -> str:
         """Where the model lies. Raises ModelNotFoundError."""
@@ -90,7 +92,7 @@ class Registry:
             if loaded is None:
                 path = self.path(name)
                 try:
-                    n_bytes = os.stat(path).st_size
+                    n_bytes = size_of(path)
                 except FileNotFoundError:
                     self._paths = self._scan()
                     raise ModelNotFoundError(name, self._paths) from None
@@ -108,15 +110,18 @@ class Registry:
         from realizar_lambda.registry.summary import summarise_file
 
         summarise = self._summarise or summarise_file
-        found = []
-        for name in self.names():
-            path = self.path(name)
-            stat = os.stat(path)
-            key = (path, stat.st_size, stat.st_mtime_ns)
-            if key not in self._summaries:
-                self._summaries[key] = summarise(path)
-            found.append({"id": name, **self._summaries[key], "loaded": name in self._loaded})
-        return found
+        with self._lock:
+            self._paths = self._scan()
+            found = []
+            for name, path in sorted(self._paths.items()):
+                try:
+                    key = (path, size_of(path), os.stat(path).st_mtime_ns)
+                except FileNotFoundError:
+                    continue
+                if key not in self._summaries:
+                    self._summaries[key] = summarise(path)
+                found.append({"id": name, **self._summaries[key], "loaded": name in self._loaded})
+            return found
 
     def _make_room(self, name: str, n_bytes: int) -> None:
         if self._max_bytes is None:
@@ -137,14 +142,26 @@ class Registry:
     def _scan(self) -> dict[str, str]:
         files = list(self._given)
         if self._folder is not None and os.path.isdir(self._folder):
-            found = (file for file in sorted(os.listdir(self._folder)) if file.endswith(SUFFIXES))
-            files += [os.path.join(self._folder, file) for file in found]
+            entries = sorted(os.listdir(self._folder))
+            files += [path for entry in entries if _is_model(path := os.path.join(self._folder, entry))]
         paths: dict[str, str] = {}
         for path in files:
-            file = os.path.basename(path)
-            stem = os.path.splitext(file)[0]
+            file = os.path.basename(path.rstrip("/"))
+            stem = file.removesuffix(next(filter(file.endswith, SUFFIXES), ""))
             paths[file if stem in paths else stem] = path
         return paths
+
+
+def size_of(path: str) -> int:
+    """Bytes of a model file, or of the files in a model's folder. Raises FileNotFoundError."""
+    if os.path.isdir(path):
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return os.stat(path).st_size
+
+
+def _is_model(path: str) -> bool:
+    """A file of one of our suffixes, or a folder as Hugging Face has them."""
+    return path.endswith(SUFFIXES) or os.path.exists(os.path.join(path, "config.json"))
 
 
 def without_folder(error: RealizarError, path: str) -> RealizarError:
@@ -158,9 +175,10 @@ def without_folder(error: RealizarError, path: str) -> RealizarError:
 
 
 def _version_of(model_file: ModelFile) -> str | None:
-    stated = model_file.metadata.get("version")
-    if isinstance(stated, str) and stated:
-        return stated
+    for key in ("version", "general.version"):
+        stated = model_file.metadata.get(key)
+        if isinstance(stated, str) and stated:
+            return stated
     checks = model_file.checks
     has_crc = checks.get("checksum", checks.get("footer checksum", "absent")) != "absent"
     if has_crc and "compression" not in checks:  # the last four bytes are the CRC-32 of all before them

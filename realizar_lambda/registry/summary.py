@@ -11,11 +11,9 @@
 
 from __future__ import annotations
 
-import os
-
 from realizar_lambda.errors import RealizarError
 from realizar_lambda.formats import open_model
-from realizar_lambda.registry import without_folder
+from realizar_lambda.registry import size_of, without_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ CLASSIFIERS = ("mlp", "logistic_regression", "linear_regression")
 
 def summarise_file(path: str) -> dict[str, Any]:
     """The summary of the model file at `path`. A file that is no sound model has an `error` instead."""
-    size = {"size_bytes": os.stat(path).st_size}
+    size = {"size_bytes": size_of(path)}
     try:
         return {**_summarise(open_model(path)), **size}
     except RealizarError as error:
@@ -37,13 +35,14 @@ def summarise_file(path: str) -> dict[str, Any]:
 
 
 def _summarise(file: ModelFile) -> dict[str, Any]:
-    metadata = file.metadata
+    config = file.metadata.get("config")  # Hugging Face's, beside the weights
+    metadata = {**config, **file.metadata} if isinstance(config, dict) else file.metadata
     architecture = _first_text(metadata, "general.architecture", "architecture", "model_type")
     n_bytes_by_type: dict[str, int] = {}
     for tensor in file.tensors.values():
         n_bytes_by_type[tensor.block.name] = n_bytes_by_type.get(tensor.block.name, 0) + tensor.n_bytes
     is_classifier = architecture in CLASSIFIERS
-    keys = (f"{architecture}.context_length", "max_position_embeddings", "context_length")
+    keys = (f"{architecture}.context_length", "max_position_embeddings", "context_length", "n_positions")
     lengths = [metadata[key] for key in keys if isinstance(metadata.get(key), int)]
     return {
         "name": _first_text(metadata, "general.name", "name", "model_name"),

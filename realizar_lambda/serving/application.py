@@ -93,6 +93,10 @@ class Application:
             record["code"] = response.code
         if trace:
             record["trace"] = trace
+        if self.settings.metrics_namespace:
+            from realizar_lambda.serving.embedded_metrics import embed
+
+            embed(record, self.settings.metrics_namespace, timestamp_ms=int(time.time() * 1000))
         self.log(record)
         if request.method.upper() == "HEAD":
             response.body = ""

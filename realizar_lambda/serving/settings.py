@@ -24,6 +24,7 @@ class Settings:
     | `max_body_bytes` | REALIZAR_MAX_BODY_BYTES | 1 MiB, at most 6 MiB |
     | `max_json_depth` | REALIZAR_MAX_JSON_DEPTH | 32 |
     | `max_batch` | REALIZAR_MAX_BATCH | 32 |
+    | `metrics_namespace` | REALIZAR_METRICS_NAMESPACE | "" (no CloudWatch metrics in the log lines) |
     | `base_path` | REALIZAR_BASE_PATH | "" (a custom domain's mapping, cut off every path) |
     """
 
@@ -34,6 +35,7 @@ class Settings:
         "max_body_bytes",
         "max_json_depth",
         "max_model_bytes",
+        "metrics_namespace",
         "models_dir",
     )
 
@@ -47,6 +49,7 @@ class Settings:
         max_json_depth: int = 32,
         max_batch: int = 32,
         base_path: str = "",
+        metrics_namespace: str = "",
     ) -> None:
         self.models_dir = models_dir
         self.default_model = default_model
@@ -55,6 +58,7 @@ class Settings:
         self.max_json_depth = max_json_depth
         self.max_batch = max_batch
         self.base_path = base_path
+        self.metrics_namespace = metrics_namespace
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -74,6 +78,7 @@ class Settings:
             max_json_depth=_read_integer(environ, "REALIZAR_MAX_JSON_DEPTH", 32, 2, 256),
             max_batch=_read_integer(environ, "REALIZAR_MAX_BATCH", 32, 1, 4096),
             base_path=f"/{base_path}" if base_path else "",
+            metrics_namespace=environ.get("REALIZAR_METRICS_NAMESPACE", ""),
         )
 
 

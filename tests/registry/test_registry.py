@@ -47,6 +47,17 @@ def test_names_are_stems_and_a_taken_stem_keeps_its_suffix(folder):
     assert Registry(str(folder), load=Loader()).names() == ("a", "b", "b.gguf", "c")
 
 
+def test_a_folder_with_a_config_is_a_model_and_another_is_not(folder):
+    for name in ("llama.small", "notes"):
+        (folder / name).mkdir()
+    (folder / "llama.small" / "config.json").write_bytes(b"{}")
+    (folder / "llama.small" / "model.safetensors").write_bytes(b"12345")
+    registry = Registry(str(folder), load=Loader())
+    assert registry.names() == ("a", "b", "b.gguf", "c", "llama.small")
+    assert registry.get("llama.small").n_bytes == 7
+    assert Registry(paths=[f"{folder}/llama.small/"], load=Loader()).names() == ("llama.small",)
+
+
 def test_given_paths_come_before_the_folder(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "a.apr"
     elsewhere.write_bytes(b"x")
@@ -116,6 +127,7 @@ def test_without_a_folder_there_are_no_models(folder_name):
     ("file", "version"),
     [
         (FakeFile({"version": "1.2"}), "1.2"),
+        (FakeFile({"general.version": "v1"}), "v1"),
         (FakeFile(), "04030201"),
         (FakeFile(checks={"checksum": "ok"}), "04030201"),
         (FakeFile(checks={"footer checksum": "absent"}), None),
@@ -181,3 +193,6 @@ def test_summaries_are_read_again_when_a_file_changes(folder):
     (folder / "a.apr").write_bytes(b"longer than before")
     assert registry.summaries()[0]["size_bytes"] == 18
     assert read[4:] == ["a.apr"]
+    (folder / "a.apr").unlink()
+    (folder / "d.apr").write_bytes(b"x")
+    assert [row["id"] for row in registry.summaries()] == ["b", "b.gguf", "c", "d"]

@@ -189,6 +189,23 @@ def test_a_log_line_has_route_status_and_time_and_nothing_of_the_body(applicatio
     }
 
 
+def test_with_a_namespace_a_log_line_is_a_cloudwatch_metric_too(models_folder, log_lines):
+    registry = Registry(str(models_folder), load=load_fake)
+    settings = Settings(default_model="abc", metrics_namespace="predictions")
+    application = Application(settings, registry, log=log_lines.append)
+    get(application, "/predict", "POST", body='{"features": [1, 2, 3]}')
+    get(application, "/nothing")
+    first, second = log_lines
+    (metrics,) = first["_aws"]["CloudWatchMetrics"]
+    assert metrics["Namespace"] == "predictions"
+    assert metrics["Dimensions"] == [["route"], ["route", "model"]]
+    for metric in metrics["Metrics"]:
+        assert isinstance(first[metric["Name"]], (int, float))
+    assert (first["failed"], first["cold_starts"], second["failed"], second["cold_starts"]) == (0, 1, 1, 0)
+    assert second["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["route"]]
+    assert first["_aws"]["Timestamp"] > 1_700_000_000_000
+
+
 def test_requests_that_match_no_route_share_one_label(application):
     get(application, "/one")
     get(application, "/two")

@@ -96,11 +96,13 @@ def test_a_load_balancer_gets_a_status_description(handler):
     assert handler(alb("GET", "/nothing"), None)["statusDescription"] == "404 Not Found"
 
 
-def test_a_named_stage_is_cut_off_an_http_api_path_and_no_other(handler):
+def test_a_named_stage_is_cut_off_the_path_of_an_http_api_and_of_no_other(handler):
     assert handler(api_gateway_v2("GET", "/health", stage="prod"), None)["statusCode"] == 200
     assert handler(api_gateway_v2("GET", "/health", stage="health"), None)["statusCode"] == 200
     assert handler(api_gateway_v2("GET", "/prod/health"), None)["statusCode"] == 404
     assert handler(api_gateway_v1("GET", "/health"), None)["statusCode"] == 200
+    assert handler(api_gateway_v1("GET", "/prod/health"), None)["statusCode"] == 404
+    assert handler({**api_gateway_v1("GET", "/prod/health"), "version": "1.0"}, None)["statusCode"] == 200
 
 
 def test_the_last_of_a_repeated_header_counts(handler):

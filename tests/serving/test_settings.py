@@ -18,6 +18,7 @@ def test_an_empty_environment_gives_the_documented_defaults():
     assert settings.max_batch == 32
     assert settings.max_model_bytes is None
     assert settings.base_path == ""
+    assert settings.metrics_namespace == ""
     assert os.path.basename(settings.models_dir) == "models"
 
 
@@ -39,6 +40,7 @@ def test_every_variable_sets_its_setting():
             "REALIZAR_MAX_JSON_DEPTH": "8",
             "REALIZAR_MAX_BATCH": "64",
             "REALIZAR_BASE_PATH": "ml/",
+            "REALIZAR_METRICS_NAMESPACE": "realizar",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         }
     )
@@ -51,6 +53,7 @@ def test_every_variable_sets_its_setting():
         "max_json_depth": 8,
         "max_batch": 64,
         "base_path": "/ml",
+        "metrics_namespace": "realizar",
     }
 
 

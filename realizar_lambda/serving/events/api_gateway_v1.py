@@ -1,4 +1,4 @@
-"""API Gateway REST APIs: payload format 1.0. `path` never carries the stage."""
+"""API Gateway REST APIs, and HTTP APIs with payload format 1.0. Only the latter carry the stage in `path`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from realizar_lambda.serving.events.proxy import (
     Proxy,
     last_texts_of,
     lower_names,
+    members_of,
     text_of,
     texts_of,
+    without_stage,
 )
 from realizar_lambda.serving.http import Request
 
@@ -27,9 +29,12 @@ class APIGatewayV1(Proxy):
         query = {**last_texts_of(event.get("multiValueQueryStringParameters"))}
         query.update(texts_of(event.get("queryStringParameters")))
         headers = {**last_texts_of(event.get("multiValueHeaders")), **texts_of(event.get("headers"))}
+        path = text_of(event.get("path"))
+        if event.get("version") == "1.0":  # a REST API's event has no version
+            path = without_stage(path, members_of(event.get("requestContext")))
         return Request(
             text_of(event.get("httpMethod")),
-            text_of(event.get("path")),
+            path,
             query=query,
             headers=lower_names(headers),
         )

@@ -9,6 +9,7 @@ from realizar_lambda.serving.events.proxy import (
     members_of,
     text_of,
     texts_of,
+    without_stage,
 )
 from realizar_lambda.serving.http import Request
 
@@ -25,13 +26,9 @@ class APIGatewayV2(Proxy):
 
     def to_request(self, event: dict[str, Any]) -> Request:
         context = members_of(event.get("requestContext"))
-        stage = text_of(context.get("stage"))
-        path = text_of(event.get("rawPath"))
-        if stage and stage != "$default" and (path + "/").startswith(f"/{stage}/"):
-            path = path[len(stage) + 1 :] or "/"
         return Request(
             text_of(members_of(context.get("http")).get("method")),
-            path,
+            without_stage(text_of(event.get("rawPath")), context),
             query=texts_of(event.get("queryStringParameters")),
             headers=lower_names(texts_of(event.get("headers"))),
         )

@@ -50,6 +50,14 @@ class Proxy:
         return {**answer, "body": body, "isBase64Encoded": True}
 
 
+def without_stage(path: str, context: dict[str, Any]) -> str:
+    """`path` without the stage that HTTP APIs put in front of it where it is not `$default`."""
+    stage = text_of(context.get("stage"))
+    if stage and stage != "$default" and (path + "/").startswith(f"/{stage}/"):
+        return path[len(stage) + 1 :] or "/"
+    return path
+
+
 def text_of(value: object) -> str:
     """`value` where it is a string, else ""."""
     return value if isinstance(value, str) else ""

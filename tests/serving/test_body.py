@@ -28,7 +28,7 @@ def request(body, **options) -> Request:
     return Request("POST", "/", body=body, **options)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(value=json_values)
 def test_whatever_is_json_is_read_as_the_standard_library_reads_it(value):
     text = json.dumps(value)
@@ -36,7 +36,7 @@ def test_whatever_is_json_is_read_as_the_standard_library_reads_it(value):
     assert read_json(request(text.encode()), SETTINGS) == value
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(body=st.text() | st.binary(), is_base64=st.booleans())
 def test_any_other_body_is_a_request_error_and_no_other(body, is_base64):
     with contextlib.suppress(RequestError):

@@ -245,13 +245,13 @@ def test_a_proxy_event_with_anything_in_it_gets_a_valid_response(shared_handler,
     assert_is_proxy_response(shared_handler(event, None))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(body=st.text() | anything.map(json.dumps), path=st.sampled_from(["/predict", "/predict/batch"]))
 def test_any_body_gets_a_valid_response(shared_handler, body, path):
     assert_is_proxy_response(shared_handler(api_gateway_v2("POST", path, body), None))
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(event=anything)
 def test_any_other_event_is_answered_or_refused_with_our_error(shared_handler, event):
     with contextlib.suppress(RequestError):

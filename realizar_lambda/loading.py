@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from realizar_lambda.classification import Classifier
+    from realizar_lambda.language_model import LanguageModel
 
 SUFFIXES = (".apr", ".gguf", ".safetensors")
 
@@ -30,7 +31,7 @@ def models_folder(environ: Mapping[str, str]) -> str:
     return os.path.join(beside, "models")
 
 
-def load(path_or_name: str | os.PathLike[str]) -> Classifier:
+def load(path_or_name: str | os.PathLike[str]) -> Classifier | LanguageModel:
     """Load a model from a file's path, or by the name (the file's stem) of one in the models folder.
 
     Raises ModelNotFoundError where neither exists, FormatError and UnsupportedError for files that cannot be used.
@@ -38,11 +39,19 @@ def load(path_or_name: str | os.PathLike[str]) -> Classifier:
     return load_file(_path(os.fspath(path_or_name)))
 
 
-def load_file(path: str) -> Classifier:
+def load_file(path: str) -> Classifier | LanguageModel:
     """Load the model in the file at `path`."""
-    from realizar_lambda.classification import Classifier
+    from realizar_lambda.formats import open_model
 
-    return Classifier.open(path)
+    file = open_model(path)
+    name = path.rstrip("/").rpartition("/")[2].partition(".")[0]
+    if file.format.startswith("apr"):
+        from realizar_lambda.classification import Classifier
+
+        return Classifier(file, name=name)
+    from realizar_lambda.language_model import LanguageModel
+
+    return LanguageModel(file, name=name)
 
 
 def _path(wanted: str) -> str:

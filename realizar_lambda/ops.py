@@ -112,6 +112,7 @@ EXPORTS = {
     "realizar_run": ("v", "piiip"),  # table, n_ops, n_tokens, position, team
     "realizar_worker": ("v", "pi"),  # team, thread
     "realizar_lanes": ("i", ""),
+    "realizar_transpose": ("v", "ppiii"),  # out, x (n_rows, n_columns), n_rows, n_columns, bytes of an element
 }
 """The functions a library exports, by C name."""
 

@@ -76,6 +76,10 @@ class Program(namedtuple("Program", "steps buffers constants sections n_threads 
         return sum(_up(buffer.n_bytes, ALIGNMENT) for buffer in self.buffers if not buffer.is_cache)
 
 
+if TYPE_CHECKING:
+    Vector = Tensor | Constant
+
+
 def _up(n: int, multiple: int) -> int:
     return (n + multiple - 1) // multiple * multiple
 
@@ -104,6 +108,7 @@ class Builder:
         self._close_section()
         self._sections.append(Section(name, len(self._steps), 0, max_tokens))
         self.max_tokens = max_tokens
+        self._named = {}
         self._ready = None
 
     def _close_section(self) -> None:
@@ -115,11 +120,11 @@ class Builder:
             self._named[name, width] = self.input(name, width, element)
         return self._named[name, width]
 
-    def input(self, name: str, width: int, element: str = "f32") -> Buffer:
-        """A buffer of its own, for what the caller writes: "f32", "u8" or "i32"."""
+    def input(self, name: str, width: int, element: str = "f32", *, rows: int | None = None) -> Buffer:
+        """A buffer of its own, for what the caller writes: "f32", "u8" or "i32"; of max_tokens rows by default."""
         if not 0 < width <= MAX_WIDTH:
             raise UnsupportedError(f"buffer {name!r} of width {width}", f"1 to {MAX_WIDTH}")
-        return self._add_buffer(name, width, self.max_tokens, element)
+        return self._add_buffer(name, width, rows or self.max_tokens, element)
 
     def cache(self, name: str, *, n_heads: int, head_width: int, capacity: int, element: str) -> Buffer:
         """Memory (n_heads, capacity, head_width) of "f16" or "f32" that a session is given."""
@@ -220,7 +225,7 @@ class Builder:
         return out
 
     def rms_norm(
-        self, x: Buffer, weight: Tensor, epsilon: float, *, n_groups: int = 1, out: Buffer | None = None
+        self, x: Buffer, weight: Vector, epsilon: float, *, n_groups: int = 1, out: Buffer | None = None
     ) -> Buffer:
         """x / rms(x) * weight; each of `n_groups` equal parts of a row alone. In place where `out` is x."""
         width = x.width // n_groups
@@ -233,7 +238,13 @@ class Builder:
         return out
 
     def layer_norm(
-        self, x: Buffer, weight: Tensor, bias: Tensor, epsilon: float, *, out: Buffer | None = None
+        self,
+        x: Buffer,
+        weight: Tensor | Constant,
+        bias: Tensor | Constant,
+        epsilon: float,
+        *,
+        out: Buffer | None = None,
     ) -> Buffer:
         """(x - mean) / std * weight + bias."""
         self._expect_vector(weight, x.width)
@@ -361,11 +372,11 @@ class Builder:
         self._need_scratch(4 * (head_width * per_column + 2 * queries * (ops.ATTENTION_BLOCK + 1)))
         return out
 
-    def last_row(self, x: Buffer) -> Buffer:
-        """The last token's row of x, as the first row of a buffer of its own."""
-        out = self.buffer("last", x.width)
+    def last_row(self, x: Buffer, out: Buffer) -> None:
+        """The last token's row of x, as the first row of `out`."""
+        if out.width != x.width or out.element != "f32" or out.is_cache:
+            raise CapacityError(f"buffer {out.name!r}", x.width, out.width, "columns")
         self._emit("last_row", out=out, x=x, width=x.width)
-        return out
 
     # Checks
 

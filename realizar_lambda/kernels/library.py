@@ -8,6 +8,7 @@ from realizar_lambda.kernels import (
     activations,
     attention,
     compiler,
+    copies,
     elementwise,
     embedding,
     executor,
@@ -16,7 +17,7 @@ from realizar_lambda.kernels import (
     positions,
 )
 
-CONTENTS = (executor, elementwise, activations, matmul, embedding, norms, positions, attention)
+CONTENTS = (copies, executor, elementwise, activations, matmul, embedding, norms, positions, attention)
 
 if __name__ == "__main__":
     with open(sys.argv[1], "wb") as file:

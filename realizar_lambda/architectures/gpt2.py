@@ -1,0 +1,38 @@
+"""GPT-2 (Radford and others, 2019): learned positions, LayerNorm, one matrix for q, k and v, GELU.
+
+x = embedding[ids] + position_embedding
+q, k, v = W_qkv layer_norm(x) + b
+x = x + W_o attention(q, k, v) + b
+x = x + W_down gelu(W_up layer_norm(x) + b) + b
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from realizar_lambda.architectures.decoder import Decoder
+    from realizar_lambda.program import Buffer, Constant
+
+
+def gpt2(m: Decoder) -> Buffer:
+    x = m.b.add_positions(m.embed(), m.tensor("position_embd.weight"), m.capacity)
+    return layers(m, x, activation="gelu")
+
+
+def layers(m: Decoder, x: Buffer, *, activation: str, slopes: Constant | None = None) -> Buffer:
+    """The layers that BLOOM and MPT share, with ALiBi `slopes` in place of positions."""
+    d = m.config.n_heads * m.config.head_width
+    for layer in m.layers():
+        h = m.layer_norm(x, layer + "attn_norm")
+        q = m.linear(h, layer + "attn_qkv", rows=(0, d), out="q", meets=False)
+        k = m.linear(h, layer + "attn_qkv", rows=(d, 2 * d), out="k", meets=False)
+        v = m.linear(h, layer + "attn_qkv", rows=(2 * d, 3 * d), out="v")
+        x = m.linear(m.attention(layer, q, k, v, slopes=slopes), layer + "attn_output", residual=x)
+        h = m.layer_norm(x, layer + "ffn_norm")
+        h = m.b.activation(activation, m.linear(h, layer + "ffn_up"))
+        x = m.linear(h, layer + "ffn_down", residual=x)
+    return x
+
+
+def norm(m: Decoder, x: Buffer) -> Buffer:
+    return m.layer_norm(x, "output_norm")

@@ -15,7 +15,7 @@ from realizar_lambda.formats import open_model
 from realizar_lambda.formats.gguf_strings import StringArray
 
 REAL = (
-    "gguf/llamacpp-history/ggml-vocab-llama.v3-2023.gguf",
+    "gguf/malformed-1/vocab-bpe-spm-gemma4.gguf",
     "gguf/malformed-1/fuzz-gguf_open/valid-small.gguf",
     "models/stories260K/derived/stories260K-q5_1.gguf",
     "models/random-256/gpt2-f32.gguf",

@@ -3,7 +3,9 @@
     python -m bench.latency_worker CONTENDER MODEL.apr FOLDER     (FOLDER: bench.peer_models' files, inputs.f32)
 
 It answers each line `N_CALLS BATCH` with a line of JSON: the median of N_CALLS calls in microseconds. Every
-contender gets its input in the form it likes best, ready in memory, and runs on one thread.
+contender runs on one thread and is given its rows in the form it likes best. A peer has two entries: one does
+our work, from features in Python's memory to the class and its probabilities as Python values; the `_forward`
+one only the model, from a tensor that is ready to a tensor that stays where it is.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,62 +23,64 @@ BATCHES = (1, 32)
 INPUTS = "inputs.f32"
 _N_WARM_UP = 50
 
+Answer = tuple[int, list[float]]
+"""A row's class and its probabilities."""
+
 Call = Callable[[], object]
 Calls = tuple[Callable[[int], Call], Callable[[], list[float]]]
 """(batch -> a call to time, () -> the first row's probabilities)."""
 
 
-def _rows(folder: Path, n_inputs: int) -> list[array[float]]:
-    values = array("f", (folder / INPUTS).read_bytes())
-    return [values[start : start + n_inputs] for start in range(0, len(values), n_inputs)]
+def _features(folder: Path, n_inputs: int, n_rows: int) -> array[float]:
+    return array("f", (folder / INPUTS).read_bytes()[: 4 * n_inputs * n_rows])
+
+
+def _answers(rows: list[list[float]]) -> list[Answer]:
+    return [(row.index(max(row)), row) for row in rows]
 
 
 def realizar(model: Path, folder: Path) -> Calls:
-    """`predict` and `predict_batch` on rows of f32; the answer is Python's index, label and floats."""
-    from realizar_lambda import load
+    """`predict` and `predict_batch` on rows of f32."""
+    from realizar_lambda import Classifier
 
-    classifier = load(model)
-    rows = _rows(folder, classifier.n_inputs)
+    classifier = Classifier.open(str(model))
+    n = classifier.n_inputs
 
     def call(batch: int) -> Call:
+        features = _features(folder, n, batch)
         if batch == 1:
-            return lambda: classifier.predict(rows[0])
-        return lambda: classifier.predict_batch(rows[:batch])
+            return lambda: classifier.predict(features)
+        rows = [features[row * n : (row + 1) * n] for row in range(batch)]
+        return lambda: classifier.predict_batch(rows)
 
-    return call, lambda: list(classifier.predict(rows[0]).probabilities)
+    return call, lambda: list(classifier.predict(_features(folder, n, 1)).probabilities)
 
 
-def _torch(model: Path, folder: Path, *, is_scripted: bool) -> Calls:
-    import numpy as np
-    import torch
+def torch(model: Path, folder: Path, *, is_scripted: bool, is_forward: bool) -> Calls:
+    """`torch.nn.Sequential`, or its frozen script, in inference mode."""
+    import torch as pytorch
 
     from bench.peer_models import read_layers, torch_module
 
-    torch.set_num_threads(1)
+    pytorch.set_num_threads(1)
     layers = read_layers(model)
-    module = torch.jit.load(folder / "model.pt") if is_scripted else torch_module(layers)
-    rows = torch.from_numpy(np.fromfile(folder / INPUTS, np.float32).reshape(-1, layers[0][0].shape[1]))
-    torch.inference_mode(mode=True).__enter__()
+    n = layers[0][0].shape[1]
+    module = pytorch.jit.load(folder / "model.pt") if is_scripted else torch_module(layers)
+    pytorch.inference_mode(mode=True).__enter__()
 
     def call(batch: int) -> Call:
-        some = rows[:batch].contiguous()
-        return lambda: module(some)
+        features = _features(folder, n, batch)
+        ready = pytorch.tensor(features.tolist()).view(batch, n)
+        if is_forward:
+            return lambda: module(ready)
+        f32 = pytorch.float32
+        return lambda: _answers(module(pytorch.frombuffer(features, dtype=f32).view(batch, n)).tolist())
 
-    return call, lambda: [float(value) for value in module(rows[:1])[0]]
-
-
-def torch_eager(model: Path, folder: Path) -> Calls:
-    """`torch.nn.Sequential` in inference mode; the answer stays a tensor."""
-    return _torch(model, folder, is_scripted=False)
-
-
-def torchscript(model: Path, folder: Path) -> Calls:
-    """The frozen script in inference mode; the answer stays a tensor."""
-    return _torch(model, folder, is_scripted=True)
+    return call, lambda: list(module(pytorch.tensor([_features(folder, n, 1).tolist()]))[0].tolist())
 
 
-def onnxruntime(model: Path, folder: Path) -> Calls:
-    """A session with input and output bound once; the answer stays in its buffer."""
+def onnxruntime(model: Path, folder: Path, *, is_forward: bool) -> Calls:
+    """A session with its input and output bound once to memory of ours."""
     import numpy as np
     import onnxruntime as ort
 
@@ -85,28 +90,42 @@ def onnxruntime(model: Path, folder: Path) -> Calls:
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     n_inputs = session.get_inputs()[0].shape[1]
     n_outputs = session.get_outputs()[0].shape[1]
-    rows = np.fromfile(folder / INPUTS, np.float32).reshape(-1, n_inputs)
 
-    def bind(batch: int) -> tuple[Call, object]:
+    def call(batch: int) -> Call:
+        features = _features(folder, n_inputs, batch)
+        source = np.frombuffer(features, np.float32).reshape(batch, n_inputs).copy()
+        target = np.zeros((batch, n_outputs), np.float32)
         binding = session.io_binding()
-        output = ort.OrtValue.ortvalue_from_numpy(np.zeros((batch, n_outputs), np.float32))
-        binding.bind_ortvalue_input("features", ort.OrtValue.ortvalue_from_numpy(rows[:batch]))
-        binding.bind_ortvalue_output("probabilities", output)
-        return lambda: session.run_with_iobinding(binding), output
+        binding.bind_input("features", "cpu", 0, np.float32, source.shape, source.ctypes.data)
+        binding.bind_output("probabilities", "cpu", 0, np.float32, target.shape, target.ctypes.data)
+        flat = source.reshape(-1)
+
+        def forward() -> object:
+            session.run_with_iobinding(binding)
+            return source, target
+
+        def answer() -> list[Answer]:
+            flat[:] = features
+            session.run_with_iobinding(binding)
+            return _answers(target.tolist())
+
+        return forward if is_forward else answer
 
     def probabilities() -> list[float]:
-        call, output = bind(1)
-        call()
-        return [float(value) for value in output.numpy()[0]]  # type: ignore[attr-defined]
+        features = np.frombuffer(_features(folder, n_inputs, 1), np.float32).reshape(1, n_inputs)
+        return [float(value) for value in session.run(None, {"features": features})[0][0]]
 
-    return lambda batch: bind(batch)[0], probabilities
+    return call, probabilities
 
 
 RUNNERS: Mapping[str, Callable[[Path, Path], Calls]] = {
     "realizar": realizar,
-    "torch_eager": torch_eager,
-    "torchscript": torchscript,
-    "onnxruntime": onnxruntime,
+    "torch_eager": partial(torch, is_scripted=False, is_forward=False),
+    "torchscript": partial(torch, is_scripted=True, is_forward=False),
+    "onnxruntime": partial(onnxruntime, is_forward=False),
+    "torch_eager_forward": partial(torch, is_scripted=False, is_forward=True),
+    "torchscript_forward": partial(torch, is_scripted=True, is_forward=True),
+    "onnxruntime_forward": partial(onnxruntime, is_forward=True),
 }
 
 

@@ -2,8 +2,9 @@
 
     python -m bench.memory [--rounds 5] [--predictions 100000]
 
-Peaks are the kernel's high-water mark of the resident set, an empty handler's and ours in turn. Growth is the
-resident set at marks along one long run. Stored in bench/results/memory.json.
+Peaks are the kernel's high-water mark of the resident set, an empty handler's and ours in turn. Growth is that
+mark along one long run of each: the resident set itself is a saw-tooth, an empty handler's too, because the
+runtime client leaves cycles to the garbage collector. Stored in bench/results/memory.json.
 """
 
 from __future__ import annotations
@@ -38,21 +39,22 @@ def peak_and_share(contender: Contender, n: int) -> tuple[float, float]:
     return memory.peak / _MIB, memory.proportional / _MIB
 
 
-def growth(contender: Contender, n: int) -> tuple[list[int], list[float]]:
-    """(predictions so far, resident MiB) at marks along `n` predictions of one process."""
+def growth(contender: Contender, n: int) -> dict[str, list[float]]:
+    """{"predictions": so far, "resident": MiB then, "peak": MiB until then} along `n` invocations of one process."""
     events = [predict_event(digit) for digit in read_digits()]
-    marks: list[int] = []
-    resident: list[float] = []
-    step = max(1, n // _N_MARKS)
+    marks: dict[str, list[float]] = {"predictions": [], "resident": [], "peak": []}
+    step = n // _N_MARKS
     with Function(contender.handler, cwd=contender.cwd, env=contender.env) as function:
         for number in range(1, n + 1):
             result = function.invoke(events[number % len(events)])
-            if number == min(N_PREDICTIONS, n) or number % step == 0:
+            if number % step == 0:
                 check_answer(contender, result, None, function.logs())
-                marks.append(number)
-                resident.append(function.memory().resident / _MIB)
-                progress(f"{number} predictions: {resident[-1]:.2f} MiB")
-    return marks, resident
+                memory = function.memory()
+                marks["predictions"].append(number)
+                marks["resident"].append(round(memory.resident / _MIB, 4))
+                marks["peak"].append(round(memory.peak / _MIB, 4))
+                progress(f"{contender.title}, {number} invocations: peak {marks['peak'][-1]:.2f} MiB")
+    return marks
 
 
 def run(*, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> Path:
@@ -67,14 +69,14 @@ def run(*, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> 
             peaks[contender.name].append(peak)
             shares[contender.name].append(share)
     samples = {"peak": results.rounded_all(peaks), "proportional": results.rounded_all(shares)}
-    marks, resident = growth(contenders[-1], n_growth)
+    grown = {contender.name: growth(contender, n_growth) for contender in contenders}
     result = {
         "benchmark": "memory",
         **stamp(packages=("awslambdaric",)),
         "settings": {"rounds": rounds, "predictions": N_PREDICTIONS, "unit": "MiB"},
         "samples": samples,
         "summary": {name: results.summaries(found) for name, found in samples.items()},
-        "growth": {"predictions": marks, "resident": results.rounded(resident)},
+        "growth": grown,
     }
     return results.write("memory", result, folder=folder)
 

@@ -27,6 +27,7 @@ _OTHERS = "#7d8a91"
 _SAMPLE = "#20292d"
 _GRID = "#e3e7e9"
 _WHOLE_FROM = 100
+_TITLES = {contender.name: contender.title for contender in CONTENDERS}
 _STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -71,8 +72,7 @@ def dots(axes: Any, samples: Mapping[str, Sequence[float]], titles: Mapping[str,
 def cold_start(figure: Any, result: Result) -> None:
     """Cold starts of every contender."""
     axes = figure.subplots()
-    titles = {contender.name: contender.title for contender in CONTENDERS}
-    dots(axes, {name: found["total_ms"] for name, found in result["samples"].items()}, titles, unit="ms")
+    dots(axes, {name: found["total_ms"] for name, found in result["samples"].items()}, _TITLES, unit="ms")
     axes.set_title("Cold start: process spawn to first answer")
 
 
@@ -87,13 +87,16 @@ def predict_latency(figure: Any, result: Result) -> None:
 
 
 def memory(figure: Any, result: Result) -> None:
-    """The resident set along the long run."""
+    """The peak of the resident set along the long runs."""
     axes = figure.subplots()
-    growth = result["growth"]
-    axes.plot(growth["predictions"], growth["resident"], "o-", color=_OURS)
-    axes.set_ylim(0, max(growth["resident"]) * 1.25)
-    axes.set_xlabel("predictions answered by one process")
-    axes.set_ylabel("MiB resident")
+    for name, marks in result["growth"].items():
+        axes.plot(marks["predictions"], marks["peak"], "o-", color=_OURS if name == "realizar" else _OTHERS)
+        axes.annotate(
+            _TITLES[name], (marks["predictions"][0], marks["peak"][0]), xytext=(0, 7), textcoords="offset points"
+        )
+    axes.set_ylim(0, max(max(marks["peak"]) for marks in result["growth"].values()) * 1.35)
+    axes.set_xlabel("invocations answered by one process")
+    axes.set_ylabel("peak, MiB resident")
     axes.set_title("Memory of the handler's process")
 
 

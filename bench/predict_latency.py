@@ -3,8 +3,8 @@
     python -m bench.predict_latency [--rounds 30] [--peer-python PYTHON]
 
 Every contender is a process of its own that waits while the others are timed; a round times each in turn.
-Ours is timed from features in Python to the answer in Python (index, label, probabilities). The peers' input
-is ready in their own memory and their answer stays there. Stored in bench/results/predict_latency.json.
+Ours is timed from features in Python's memory to the answer as Python values; so is every peer, and once more
+without either end: the model alone. Stored in bench/results/predict_latency.json.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ TITLES = {
     "torch_eager": "PyTorch eager",
     "torchscript": "TorchScript",
     "onnxruntime": "ONNX Runtime, bound",
+    "torch_eager_forward": "PyTorch eager, model alone",
+    "torchscript_forward": "TorchScript, model alone",
+    "onnxruntime_forward": "ONNX Runtime, model alone",
 }
-_PACKAGES = {"torch_eager": "torch", "torchscript": "torch", "onnxruntime": "onnxruntime"}
+_PACKAGES = {
+    name: "onnxruntime" if name.startswith("onnxruntime") else "torch" for name in TITLES if name != "realizar"
+}
 _N_CALLS = {1: 2000, 32: 300}
 _TOLERANCE = 1e-4
 
@@ -51,12 +56,20 @@ class Worker:
             text=True,
             cwd=ROOT,
         )
-        self.probabilities: list[float] = json.loads(self._answer())
+        try:
+            self.probabilities: list[float] = json.loads(self._answer())
+        except WrongAnswerError:
+            self.close()
+            raise
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *fault: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, which leaves when its input does."""
         self._pipe(self._process.stdin).close()
         self._process.wait()
         self._pipe(self._process.stdout).close()

@@ -21,7 +21,7 @@ from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
 from bench.summary import Interval, ratio, summarise
-from bench.targets import PYTORCH, latency, outcomes
+from bench.targets import ONNX, ONNX_FORWARD, PYTORCH, PYTORCH_FORWARD, latency, outcomes
 
 Result = Mapping[str, Any]
 Read = Callable[[str], Result | None]
@@ -127,32 +127,33 @@ def phases(read: Read) -> list[str]:
     return [*grid(["ms", *(contender.title for contender in chosen)], rows), *caption(result, text, has_unstable=False)]
 
 
-def predict_latency(read: Read) -> list[str]:
-    """One prediction and a batch, beside the peers."""
+def predict_latency(read: Read, *, is_forward: bool = False) -> list[str]:
+    """One prediction and a batch, beside the peers at the same work, or beside their models alone."""
     result = read("predict_latency")
     if result is None:
         return unmeasured("predict_latency")
+    peers = PYTORCH_FORWARD + ONNX_FORWARD if is_forward else PYTORCH + ONNX
     rows = []
     is_unstable = False
     for model, batches in result["samples"].items():
         for batch, found in batches.items():
-            is_unstable |= any(summarise(values).is_unstable for values in found.values())
-            cells = [timing(found[name], 2) if name in found else "" for name in TITLES]
-            for peers in (PYTORCH, ("onnxruntime",)):
-                sides = latency(model, *peers, batch=int(batch))(result)
+            chosen = [found.get(name, ()) for name in ("realizar", *peers)]
+            is_unstable |= any(summarise(values).is_unstable for values in chosen if values)
+            cells = [timing(values, 2) if values else "" for values in chosen]
+            for group in (peers[:-1], peers[-1:]):
+                sides = latency(model, *group, batch=int(batch))(result)
                 cells.append("" if sides is None else times(ratio(*sides), 1))
             rows.append([model, batch, *cells])
-    head = [
-        "model",
-        "batch",
-        *(f"{title}, us" for title in TITLES.values()),
-        "faster than PyTorch",
-        "than ONNX Runtime",
-    ]
-    settings = result["settings"]
+    titles = [f"{TITLES[name]}, us" for name in ("realizar", *peers)]
+    head = ["model", "batch", *titles, "faster than PyTorch", "than ONNX Runtime"]
+    work = (
+        "Ours does all of its work, the peers only the model, tensor to tensor."
+        if is_forward
+        else "All from features in Python's memory to the class and its probabilities as Python values."
+    )
     text = (
-        f"Median [95 % interval] of {settings['rounds']} rounds' medians, one thread, every contender in turn in a "
-        "process of its own. Ours from features to Python values; the peers' tensors stay where they are."
+        f"Median [95 % interval] of {result['settings']['rounds']} rounds' medians, one thread, every contender in "
+        f"turn in a process of its own. {work}"
     )
     return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
 
@@ -170,14 +171,16 @@ def memory(read: Read) -> list[str]:
         peak = samples["peak"][contender.name]
         against = "1" if contender.is_empty else times(ratio(peak, samples["peak"]["empty"]))
         share = median(samples["proportional"][contender.name])
-        rows.append([contender.title, timing(peak, 1), against, f"{share:.1f}"])
-    settings, growth = result["settings"], result["growth"]
+        marks = result["growth"][contender.name]
+        grown = [f"{marks['peak'][place]:.1f}" for place in (0, -1)]
+        rows.append([contender.title, timing(peak, 1), against, f"{share:.1f}", *grown])
+    settings = result["settings"]
+    marks = [f"after {n:,}" for n in (result["growth"]["realizar"]["predictions"][place] for place in (0, -1))]
     text = (
-        f"After {settings['predictions']:,} predictions, {settings['rounds']} processes each. One process: "
-        f"{growth['resident'][0]:.2f} MiB resident after {growth['predictions'][0]:,} predictions, "
-        f"{growth['resident'][-1]:.2f} MiB after {growth['predictions'][-1]:,}."
+        f"Resident set after {settings['predictions']:,} predictions, {settings['rounds']} processes each; the last "
+        "two columns are the peak along one long run."
     )
-    head = ["handler", "peak resident, MiB", "against empty", "proportional share, MiB"]
+    head = ["handler", "peak, MiB", "against empty", "proportional share, MiB", *marks]
     return [*grid(head, rows), *caption(result, text, has_unstable=False)]
 
 
@@ -202,6 +205,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
     "memory": memory,
     "phases": phases,
+    "predict_forward": lambda read: predict_latency(read, is_forward=True),
     "predict_latency": predict_latency,
     "targets": targets,
 }

@@ -181,8 +181,8 @@ class Progress:
 
     def finish(self) -> None:
         elapsed = self._clock() - self._started
-        rate = self._n_done / elapsed / 1e6 if elapsed > 0 else 0.0
-        self._write(f"{size_text(self._n_done)} read in {elapsed:.1f} s, {rate:.0f} MB/s")
+        rate = self._n_done / elapsed if elapsed > 0 else 0.0
+        self._write(f"{size_text(self._n_done)} read in {elapsed:.1f} s, {_rate_text(rate)}")
         if self._is_terminal:
             self._stream.write("\n")
 
@@ -192,8 +192,13 @@ class Progress:
         rate = self._n_done / elapsed if elapsed > 0 else 0.0
         left = (self._n_total - self._n_done) / rate if rate else 0.0
         done = f"{size_text(self._n_done)} of {size_text(self._n_total)}"
-        return f"{share:4.0%}  {done}  {rate / 1e6:.0f} MB/s  {int(left) // 60}:{int(left) % 60:02d} left"
+        return f"{share:4.0%}  {done}  {_rate_text(rate)}  {int(left) // 60}:{int(left) % 60:02d} left"
 
     def _write(self, text: str) -> None:
         self._stream.write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")
         self._stream.flush()
+
+
+def _rate_text(bytes_per_second: float) -> str:
+    rate = bytes_per_second / 1e6
+    return f"{rate:.{0 if rate >= 10 else 1}f} MB/s"

@@ -66,11 +66,12 @@ def caption(result: Result, text: str, *, has_unstable: bool) -> list[str]:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines = ["", text]
     if has_unstable:
-        lines.append(f"{_UNSTABLE} unstable: half of the samples are more than 5 % from the median.")
-    lines.append(
+        lines += ["", f"{_UNSTABLE} unstable: half of the samples are more than 5 % from the median."]
+    lines += [
+        "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; "
-        f"{listed}; commit {result['commit']}, {result['date']}."
-    )
+        f"{listed}; commit {result['commit']}, {result['date']}.",
+    ]
     return lines
 
 
@@ -78,7 +79,7 @@ def cold_start(read: Read, name: str = "cold_start") -> list[str]:
     """Cold starts of every contender."""
     result = read(name)
     if result is None:
-        return unmeasured("cold_start")
+        return unmeasured("cold_start" if name == "cold_start" else "cold_start --emulator vendor")
     samples = result["samples"]
     rows = []
     is_unstable = False

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_runs import MAX_TOKENS, Quantised, of_steps, quantise, quantize_program, split
+
+from realizar_lambda import native, ops
+from realizar_lambda.program import Builder, Session, Step
+
+WIDTHS = (32, 64, 96, 256)
+
+
+def rows(width: int) -> np.ndarray:
+    """Tokens of ordinary size, of zeros, of one value, with one outlier, huge and small; every token differs."""
+    x = np.random.default_rng(width).normal(size=(MAX_TOKENS, width)).astype("f4")
+    x[1] = 0.0
+    x[2] = -7.25
+    x[3, 5] = 1000.0
+    x[4] *= np.float32(1e30)
+    x[5] *= np.float32(1e-30)
+    x[6, 32:] = 0.0
+    return x
+
+
+def interleaved(library: native.Library, x: np.ndarray) -> Quantised:
+    """What the quantize operation makes of all tokens at once, brought back to the layout of a token."""
+    n, width = x.shape
+    lanes = library.lanes()
+    program, source, q = quantize_program(width, n)
+    session = Session(program, native.Team(1, library))
+    np.asarray(session.view(source, n))[:] = x.ravel()
+    session.run(n)
+    padded = -(-n // lanes) * lanes
+    found = split(np.asarray(session.view(q, q.rows)), padded, width)
+    n_groups = padded // lanes
+    quads = found.codes.reshape(n_groups, width // 4, lanes, 4).transpose(0, 2, 1, 3).reshape(padded, width)
+    floats = (part.reshape(n_groups, -1, lanes).transpose(0, 2, 1).reshape(padded, -1) for part in found[1:])
+    return Quantised(quads, *floats)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_value_is_within_half_a_code_and_no_scale_wastes_more_than_three_codes(
+    library: native.Library, width: int
+) -> None:
+    x = rows(width)
+    found = quantise(x, library)
+    greatest = np.abs(x.reshape(MAX_TOKENS, -1, 32)).max(axis=2).astype("f8")
+    assert (found.scales >= greatest / 127.0 * (1.0 - 2.0**-22)).all()
+    assert (found.scales <= greatest / 124.0 * (1.0 + 2.0**-22)).all()
+    scales = np.repeat(found.scales.astype("f8"), 32, axis=1)
+    assert (np.abs(found.codes * scales - x) <= 0.5 * scales * (1.0 + 2.0**-12)).all()
+    assert (np.abs(found.codes.astype(int)).max(axis=1)[x.any(axis=1)] >= 124).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_scale_rounds_no_worse_than_the_largest_that_fits(library: native.Library, width: int) -> None:
+    x = np.random.default_rng(0).normal(size=(MAX_TOKENS, width))
+    found = quantise(x, library)
+    groups = x.astype("f4").astype("f8").reshape(MAX_TOKENS, -1, 32)
+    plain = np.abs(groups).max(axis=2, keepdims=True) / 127.0
+    error = ((np.rint(groups / plain) * plain - groups) ** 2).sum(axis=2)
+    ours = found.codes.reshape(groups.shape) * found.scales[:, :, None].astype("f8")
+    assert (((ours - groups) ** 2).sum(axis=2) <= error * (1.0 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_sums_are_those_of_the_codes(library: native.Library, width: int) -> None:
+    found = quantise(rows(width), library)
+    for sums, n in ((found.sums16, 16), (found.sums32, 32)):
+        scales = np.repeat(found.scales.astype("f8"), 32 // n, axis=1)
+        expected = found.codes.astype("f8").reshape(MAX_TOKENS, -1, n).sum(axis=2) * scales
+        size = np.abs(found.codes.astype("f8")).reshape(MAX_TOKENS, -1, n).sum(axis=2) * scales
+        assert (np.abs(sums - expected) <= 2.0**-22 * size).all()
+
+
+@pytest.mark.parametrize("n", [4, 5, 8, 15, 16, 17, 33])
+def test_tokens_side_by_side_have_the_codes_they_have_alone_and_missing_tokens_are_zeros(
+    library: native.Library, n: int
+) -> None:
+    for width in WIDTHS:
+        x = rows(width)[:n]
+        for together, alone in zip(interleaved(library, x), quantise(x, library), strict=True):
+            assert np.array_equal(together[:n], alone)
+            assert not together[n:].any()
+
+
+@pytest.mark.parametrize("n", [4, 9, 33])
+def test_interleaving_puts_one_token_in_each_lane_and_zeros_where_there_is_none(
+    library: native.Library, n: int
+) -> None:
+    lanes = library.lanes()
+    for width in (1, 3, 100):
+        x = np.random.default_rng(width).normal(size=(n, width)).astype("f4")
+        builder = Builder(max_tokens=-(-n // ops.MAX_LANES) * ops.MAX_LANES)
+        source, q = builder.input("x", width), builder.input("q", width)
+        program = of_steps(builder, q, Step("interleave", {"q": q, "x": source, "width": width}, True))
+        session = Session(program, native.Team(1, library))
+        np.asarray(session.view(source, n))[:] = x.ravel()
+        session.run(n)
+        padded = -(-n // lanes) * lanes
+        found = np.asarray(session.view(q, padded)).reshape(padded // lanes, width, lanes)
+        tokens = found.transpose(0, 2, 1).reshape(padded, width)
+        assert np.array_equal(tokens[:n], x)
+        assert not tokens[n:].any()

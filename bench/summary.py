@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-N_RESAMPLES = 2000
+N_RESAMPLES = 1000
 CONFIDENCE = 0.95
 UNSTABLE_SPREAD = 0.05
 """A median absolute deviation over this part of the median makes a result unstable."""

@@ -29,6 +29,7 @@ from bench.contenders import (
 )
 from bench.machine import stamp
 from demo.digits import Digit, read_digits
+from lambda_emulator.environment import program
 from lambda_emulator.phases import EMULATORS, measure_phases
 from lambda_emulator.records import EmulatorError
 
@@ -135,9 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description="Time cold starts.")
     parser.add_argument("--rounds", type=int, default=30, help="fresh processes of each (default %(default)s)")
     parser.add_argument("--emulator", choices=sorted(EMULATORS), default="own")
-    parser.add_argument(
-        "--peer-python", default=sys.executable, help="an interpreter with the peers (default: this one)"
-    )
+    parser.add_argument("--peer-python", type=program, default=sys.executable, help="that has the peers")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
     parser.add_argument("--model", type=Path, default=MODEL, help="the .apr (default: the checked-in one)")
     options = parser.parse_args(arguments)

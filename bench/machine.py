@@ -52,13 +52,15 @@ def versions(python: str, packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that is measured; "-dirty" where tracked files outside the results differ from it."""
+    """The commit that is measured; "-dirty" where tracked files outside results and documents differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results", ":!README.md")
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results", ":!docs", ":!README.md"
+        )
         return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -26,6 +26,7 @@ from bench.contenders import WrongAnswerError, can_import, write_peer_models
 from bench.latency_worker import BATCHES, INPUTS
 from bench.machine import ROOT, stamp
 from demo.digits import read_digits
+from lambda_emulator.environment import program
 
 MODELS = {"784-2": "mnist_784x2.apr", "784-128-10": "mnist_mlp.apr"}
 TITLES = {
@@ -181,7 +182,7 @@ def progress(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.predict_latency", description="Time predictions.")
     parser.add_argument("--rounds", type=int, default=30, help="rounds of every contender (default %(default)s)")
-    parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="an interpreter with the peers")
+    parser.add_argument("--peer-python", type=program, default=sys.executable, help="that has the peers")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="where the .apr files lie")
     options = parser.parse_args(arguments)

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from demo.digits import Digit, read_digits
 from demo.drawing import choose_style, draw
 from demo.timing import Subject, empty_handler, measure, table
+from lambda_emulator.environment import program
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.interface_emulator import find_interface_emulator
 from lambda_emulator.phases import EMULATORS, ROOT
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Ten digits through the Lambda handler.")
     parser.add_argument("--emulator", choices=sorted(EMULATORS), help="default: vendor where it is installed, else own")
     parser.add_argument("--starts", type=int, default=9, metavar="N", help="cold starts to time (default %(default)s)")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the handler (default: this one)")
+    parser.add_argument("--python", type=program, default=sys.executable, help="the handler's (default: this one)")
     options = parser.parse_args(arguments)
     if options.starts < 1:
         parser.error(f"--starts must be at least 1, got {options.starts}")

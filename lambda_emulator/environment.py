@@ -10,6 +10,14 @@ _INHERITED = ("HOME", "LD_LIBRARY_PATH", "PATH")
 """What the interpreter itself may need on this machine; the caller's other variables stay outside."""
 
 
+def program(name: str) -> str:
+    """A program's path made absolute, since a function may run in another folder; a bare name stays one.
+
+    Links are kept: a virtual environment's interpreter is one, and knows its packages by it.
+    """
+    return os.path.abspath(name) if os.sep in name else name
+
+
 def function_environment(
     *, handler: str, task_root: Path, memory_mb: int, timeout_seconds: float, extra: Mapping[str, str]
 ) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from lambda_emulator.environment import function_environment
+from lambda_emulator.environment import function_environment, program
 from lambda_emulator.memory import read_memory
 from lambda_emulator.process import RuntimeProcess
 from lambda_emulator.records import (
@@ -55,7 +55,7 @@ class Function:
         init_seconds: float = INIT_SECONDS,
     ) -> None:
         self.cold_start: ColdStart | None = None
-        self._command = list(command) if command else [python, "-m", "awslambdaric", handler]
+        self._command = list(command) if command else [program(python), "-m", "awslambdaric", handler]
         self._cwd = Path(cwd).resolve()
         self._timeout_seconds = timeout_seconds
         self._init_seconds = init_seconds

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from lambda_emulator.environment import function_environment
+from lambda_emulator.environment import function_environment, program
 from lambda_emulator.function import EXITED, INIT_SECONDS, TIMED_OUT, encoded_event
 from lambda_emulator.memory import child_pids, read_memory
 from lambda_emulator.process import RuntimeProcess
@@ -42,12 +42,12 @@ def find_interface_emulator() -> Path | None:
     """The binary for this machine: on PATH as `aws-lambda-rie`, else inside an importable aws-sam-cli."""
     on_path = shutil.which("aws-lambda-rie")
     if on_path is not None:
-        return Path(on_path)
+        return Path(on_path).resolve()
     spec = importlib.util.find_spec("samcli")
     name = _BINARIES.get(platform.machine())
     if spec is None or spec.origin is None or name is None:
         return None
-    binary = Path(spec.origin).parent / "local" / "rapid" / name
+    binary = Path(spec.origin).resolve().parent / "local" / "rapid" / name
     return binary if os.access(binary, os.X_OK) else None
 
 
@@ -74,8 +74,8 @@ class InterfaceEmulatorFunction:
         if found is None:
             raise EmulatorError("no Runtime Interface Emulator: install aws-sam-cli, or put aws-lambda-rie on PATH")
         self.cold_start: ColdStart | None = None
-        self._binary = found
-        self._command = list(command) if command else [python, "-m", "awslambdaric", handler]
+        self._binary = found.resolve()
+        self._command = list(command) if command else [program(python), "-m", "awslambdaric", handler]
         self._cwd = Path(cwd).resolve()
         self._timeout_seconds = timeout_seconds
         self._environment = function_environment(

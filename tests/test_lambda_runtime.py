@@ -257,3 +257,14 @@ def test_children_of_a_process_are_found(tmp_path: Path) -> None:
         process.kill()
         assert process.exit_status == "signal: killed"
         assert child_pids(process.pid) == []
+
+
+def test_an_interpreter_named_from_this_folder_runs_in_the_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.py").write_text(HANDLER)
+    environment = Path(sys.prefix)
+    monkeypatch.chdir(environment.parent)
+    python = str(Path(environment.name) / "bin" / Path(sys.executable).name)
+    with Function("app.handler", cwd=tmp_path, python=python) as function:
+        assert answer(function, {"a": 1})["event"] == {"a": 1}

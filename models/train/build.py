@@ -15,7 +15,7 @@ from realizar_lambda.formats import open_model
 from . import logistic, manifest, mlp, model_files
 from .datasets import DATASETS
 from .evaluate import measure
-from .recipes import MODELS, LogisticRecipe, MlpRecipe, Quantized, Trained
+from .recipes import MODELS, Quantized, Trained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,12 @@ def build(name: str, *, data: Path, folder: Path, environment: dict[str, str]) -
     split = dataset.read(data)
     path = folder / f"{name}.apr"
     print(f"{name}: {dataset.title}; trained on {split.train_rows}", flush=True)
+    packages: tuple[str, ...]
     if isinstance(row, Quantized):
         model_files.requantize(path, folder / f"{row.original}.apr", name=name, block=row.block)
         how: dict[str, Any] = {"quantized_from": f"{row.original}.apr", "seed": None, "parameters": asdict(row)}
         packages = ("numpy",)
-    elif isinstance(row.recipe, LogisticRecipe):
+    elif isinstance(row.recipe, logistic.LogisticRecipe):
         how, packages = _fit_logistic(row, row.recipe, split, path), ("numpy", "scikit-learn", "scipy")
     else:
         how, packages = _train_mlp(row, row.recipe, split, path, name), ("numpy", "torch")
@@ -66,7 +67,7 @@ def build(name: str, *, data: Path, folder: Path, environment: dict[str, str]) -
     print(f"{name}: {path.stat().st_size:,} bytes, {accuracy['value']:.2%} of {split.test_rows}", flush=True)
 
 
-def _fit_logistic(row: Trained, recipe: LogisticRecipe, split: Split, path: Path) -> dict[str, Any]:
+def _fit_logistic(row: Trained, recipe: logistic.LogisticRecipe, split: Split, path: Path) -> dict[str, Any]:
     coefficients, intercept = logistic.train(recipe, split)
     model_files.write_logistic(path, coefficients, intercept, max_iter=recipe.max_iter, tol=recipe.tol)
     return {
@@ -78,7 +79,7 @@ def _fit_logistic(row: Trained, recipe: LogisticRecipe, split: Split, path: Path
     }
 
 
-def _train_mlp(row: Trained, recipe: MlpRecipe, split: Split, path: Path, name: str) -> dict[str, Any]:
+def _train_mlp(row: Trained, recipe: mlp.MlpRecipe, split: Split, path: Path, name: str) -> dict[str, Any]:
     dataset = DATASETS[row.dataset]
     layers, normalization = mlp.train(
         recipe,

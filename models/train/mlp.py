@@ -75,7 +75,7 @@ class Normalization:
         return (raw * self.scale - mean) / std
 
 
-class Mlp(torch.nn.Module):
+class Mlp(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """layer_sizes[0] inputs, ReLU between layers, logits out."""
 
     def __init__(self, layer_sizes: tuple[int, ...], dropout: float, input_dropout: float) -> None:

@@ -48,7 +48,7 @@ def write_mlp(
     block: str,
 ) -> None:
     """Write an MLP in `.apr` v2; layers hold weight (out, in) f32 and bias (out,) f32."""
-    metadata = {
+    metadata: dict[str, object] = {
         "architecture": "mlp",
         "model_type": "mlp",
         "name": name,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from oracles import blocks as oracle
+from quantize.distributions import distributions
 
 from realizar_lambda.errors import RequestError, UnsupportedError
 from realizar_lambda.quantize import CODECS, decode, encode
@@ -50,22 +51,6 @@ def same_bits(got, expected):
 def real_rows(data_dir):
     """Rows of a trained model, (64, 256) f32."""
     return np.fromfile(data_dir / "blocks" / "real-64x256.f32", "<f4").reshape(64, 256)
-
-
-def distributions(real):
-    """Names and arrays (n, 256): what weights look like, and what they rarely do."""
-    rng = np.random.default_rng(1)
-    shape = (64, 256)
-    return {
-        "real": real,
-        "gaussian": rng.standard_normal(shape),
-        "heavy tails": rng.standard_t(3, shape),
-        "off centre": rng.standard_normal(shape) + 1,
-        "positive": np.abs(rng.standard_normal(shape)),
-        "even": rng.uniform(-1, 1, shape),
-        "sparse": rng.standard_normal(shape) * (rng.uniform(size=shape) < 0.1),
-        "rows of different size": rng.standard_normal(shape) * np.exp(rng.standard_normal((64, 1))),
-    }
 
 
 def rms_error(rows, name, data):
@@ -112,7 +97,6 @@ def test_a_q4_k_block_by_hand():
 @pytest.mark.parametrize("name", GGUF_ENCODES)
 def test_encoding_gives_the_bytes_of_the_gguf_package(name, real_rows):
     for label, rows in distributions(real_rows).items():
-        rows = rows.astype(np.float32)
         expected = quantize(rows, gguf.GGMLQuantizationType[name]).tobytes()
         assert encode(name, rows) == expected, label
 

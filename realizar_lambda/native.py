@@ -72,7 +72,7 @@ def allocate(n_bytes: int) -> mmap.mmap:
 def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
     """The CPU's flags as Linux names them; empty where it does not say."""
     try:
-        with open(cpuinfo, encoding="ascii", errors="replace") as file:
+        with open(cpuinfo, encoding="latin-1") as file:
             for line in file:
                 if line.startswith(("flags", "Features")):
                     return frozenset(line.partition(":")[2].split())

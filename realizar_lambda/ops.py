@@ -113,6 +113,7 @@ EXPORTS = {
     "realizar_worker": ("v", "pi"),  # team, thread
     "realizar_lanes": ("i", ""),
     "realizar_transpose": ("v", "ppiii"),  # out, x (n_rows, n_columns), n_rows, n_columns, bytes of an element
+    "realizar_skip_strings": ("i", "piiiip"),  # data, n_bytes, start, n_strings, most bytes of one, offsets u64 or 0
 }
 """The functions a library exports, by C name."""
 

@@ -15,9 +15,10 @@ from realizar_lambda.kernels import (
     matmul,
     norms,
     positions,
+    strings,
 )
 
-CONTENTS = (copies, executor, elementwise, activations, matmul, embedding, norms, positions, attention)
+CONTENTS = (copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention)
 
 if __name__ == "__main__":
     with open(sys.argv[1], "wb") as file:

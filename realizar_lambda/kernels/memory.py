@@ -79,6 +79,7 @@ read_f16 = _reader(types.float32, 16, _half_to_float)
 read_f32 = _reader(types.float32, 32, lambda builder, bits: builder.bitcast(bits, ir.FloatType()))
 read_i32 = _reader(types.int32, 32, lambda builder, bits: bits)
 read_u16 = _reader(types.int64, 16, lambda builder, bits: builder.zext(bits, ir.IntType(64)))
+read_u64 = _reader(types.int64, 64, lambda builder, bits: bits)
 read_u32 = _reader(types.int64, 32, lambda builder, bits: builder.zext(bits, ir.IntType(64)))
 
 

@@ -270,27 +270,24 @@ def test_every_truncation_is_refused() -> None:
             our_gguf.read("f", memoryview(data[:size]))
 
 
-def test_a_native_walker_is_asked_for_long_arrays_and_python_names_its_errors(tmp_path: Path) -> None:
+def test_the_native_walk_over_long_arrays_finds_what_the_walk_in_python_does(tmp_path: Path) -> None:
     from realizar_lambda.formats import gguf_strings
 
-    calls = []
+    many = [("x" * (i % 7)) + str(i) for i in range(gguf_strings.NATIVE_FROM)]
+    model = open_model(put(tmp_path, gguf([key("few", "[string]", ["a"]), key("many", "[string]", many)])))
+    strings = model.metadata["many"]
+    assert list(strings) == many
+    assert list(strings.offsets) == list(strings._walk())
+    assert gguf_strings.native_walk(strings.data, strings.start, len(many)) == strings.end
+    assert gguf_strings.native_walk(strings.data[: strings.end - 1], strings.start, len(many)) == -1
+    assert gguf_strings.native_walk(strings.data, len(strings.data), 1) == -1
 
-    def walker(view: memoryview, n_strings: int) -> int:
-        calls.append(n_strings)
-        return -1 if view[:8] == b"\xff" * 8 else n_strings * 9
 
-    gguf_strings.use_native_walker(walker)
-    try:
-        many = ["x"] * gguf_strings.NATIVE_FROM
-        model = open_model(put(tmp_path, gguf([key("few", "[string]", ["a"]), key("many", "[string]", many)])))
-        assert list(model.metadata["many"]) == many
-        assert calls == [gguf_strings.NATIVE_FROM]
-        broken = gguf([string("k") + struct.pack("<IIQ", 9, 8, 2000) + b"\xff" * 20_000])
-        with pytest.raises(FormatError, match="string is 18446744073709551615 bytes") as caught:
-            open_model(put(tmp_path, broken))
-        assert caught.value.offset == 24 + 8 + 1 + 4 + 12
-    finally:
-        gguf_strings.use_native_walker(None)
+def test_a_long_array_whose_string_is_too_long_is_named_by_the_walk_in_python(tmp_path: Path) -> None:
+    broken = gguf([string("k") + struct.pack("<IIQ", 9, 8, 2000) + b"\xff" * 20_000])
+    with pytest.raises(FormatError, match="string is 18446744073709551615 bytes") as caught:
+        open_model(put(tmp_path, broken))
+    assert caught.value.offset == 24 + 8 + 1 + 4 + 12
 
 
 def test_metadata_of_a_128k_vocabulary_are_parsed_in_well_under_a_second(data_dir: Path) -> None:

@@ -2,7 +2,7 @@
 
     python -m demo.make_digits FOLDER_WITH_THE_IDX_FILES
 
-The images are the first of each class at or after index FIRST_INDEX, so nobody picked them by their looks.
+The images are the first of each class, so nobody picked them by their looks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import struct
 from pathlib import Path
 
-FIRST_INDEX = 1000
 N_CLASSES = 10
 IMAGES = "t10k-images-idx3-ubyte.gz"
 LABELS = "t10k-labels-idx1-ubyte.gz"
@@ -37,9 +36,9 @@ def digits(folder: Path) -> dict[str, object]:
     (n_images, height, width), pixels = read_idx(folder / IMAGES, 3)
     _, labels = read_idx(folder / LABELS, 1)
     size = height * width
-    chosen = [next(i for i in range(FIRST_INDEX, n_images) if labels[i] == label) for label in range(N_CLASSES)]
+    chosen = [next(i for i in range(n_images) if labels[i] == label) for label in range(N_CLASSES)]
     return {
-        "source": f"MNIST test set ({IMAGES}), the first image of each class at or after index {FIRST_INDEX}",
+        "source": f"MNIST test set ({IMAGES}), the first image of each class",
         "source_sha256": hashlib.sha256((folder / IMAGES).read_bytes()).hexdigest(),
         "height": height,
         "width": width,

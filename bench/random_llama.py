@@ -3,7 +3,7 @@
     python -m bench.random_llama OUT.gguf --size 1.1B --type Q4_K
 
 Every matrix has the one block type. A matrix's blocks are drawn, with repetition, from 256 Ki encoded elements
-of its own, so that a model of a billion weights takes seconds; no two rows are equal. Speed does not depend on it;
+of its own, so that a model of a billion weights takes seconds. Speed does not depend on it;
 what such a model says means nothing anyway. Written a tensor at a time; the same seed gives the same bytes.
 """
 
@@ -35,7 +35,7 @@ class Size(namedtuple("Size", "dim n_layers n_heads n_kv_heads n_ffn is_tied")):
 
 
 SIZES = {
-    "15M": Size(288, 6, 6, 6, 768, True),
+    "2M": Size(64, 2, 4, 2, 192, True),
     "110M": Size(768, 12, 12, 12, 2048, True),
     "1.1B": Size(2048, 22, 32, 4, 5632, False),
 }

@@ -65,8 +65,11 @@ def address(buffer: object) -> int:
 
 
 def allocate(n_bytes: int) -> mmap.mmap:
-    """Zeroed memory of at least one byte, page-aligned; pages not touched take no room."""
-    return mmap.mmap(-1, max(n_bytes, 1))
+    """Zeroed memory of at least one byte, page-aligned; pages not touched take no room.
+
+    Private, which mmap's default is not: a forked child that runs a program must not write into its parent's.
+    """
+    return mmap.mmap(-1, max(n_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
@@ -138,18 +141,24 @@ def _find(isa: str) -> str:
     shipped = os.path.join(os.environ.get(LIBRARY_VARIABLE) or FOLDER, f"{isa}.so")
     if os.path.exists(shipped):
         return shipped
-    try:
-        from realizar_lambda.kernels import build
-    except ImportError as error:
+    from importlib.util import find_spec
+
+    if find_spec("numba") is None:
         raise BuildError(
-            f"no kernel library {isa}.so in {os.path.dirname(shipped)}, and it cannot be built here ({error}); "
-            "install a wheel that holds it, or `pip install realizar-lambda[build]`"
-        ) from None
+            f"no kernel library {isa}.so in {os.path.dirname(shipped)}, and no numba to build it with; install a "
+            "wheel that holds it, or `pip install realizar-lambda[build]`"
+        )
     from pathlib import Path
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    from realizar_lambda.kernels import build
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     folder = cache / "realizar-lambda" / build.source_hash()[:16]
     if not (folder / f"{isa}.so").exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BuildError(f"no folder to keep the kernels in: {error}; set XDG_CACHE_HOME to one") from None
         print("first use: the kernels are compiled once and kept", file=sys.stderr)
         build.build_all([isa], folder, force=True)
     return str(folder / f"{isa}.so")
@@ -160,7 +169,7 @@ def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
     text = environ.get(THREADS_VARIABLE)
     if not text:
         return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_THREADS:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_THREADS):
         raise UnsupportedError(f"{THREADS_VARIABLE}={text!r}", f"1 to {MAX_THREADS}")
     return int(text)
 

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from pathlib import Path
+
+import pytest
+import tiny_classifiers
+from team_programs import WIDTH, chain, run
+
+from realizar_lambda import native
+from realizar_lambda.errors import CapacityError, UnsupportedError
+from realizar_lambda.kernels import build
+from realizar_lambda.native import Team, address, allocate, choose_isa, cpu_flags, n_threads_from
+from realizar_lambda.program import Session
+
+ROOT = Path(native.__file__).resolve().parent.parent
+
+X86 = dict(native.ISAS["x86_64"])
+ARM = dict(native.ISAS["aarch64"])
+V3, V4 = (X86[name].split() for name in ("x86_64_v3", "x86_64_v4"))
+
+
+def python(code: str, *arguments: str, environment: dict[str, str] | None = None, flags: tuple[str, ...] = ()) -> str:
+    """What a fresh process prints; its stderr follows where it fails, and the tests look for their words in either."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("REALIZAR", "XDG"))}
+    settings = {**inherited, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+    for name in (native.LIBRARY_VARIABLE, "XDG_CACHE_HOME"):
+        if name in os.environ:
+            settings[name] = os.environ[name]
+    result = subprocess.run(
+        [sys.executable, *flags, "-c", code, *arguments],
+        env=settings | (environment or {}), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return result.stdout if result.returncode == 0 else f"exit {result.returncode}\n{result.stderr}"
+
+
+def test_the_best_library_is_chosen_that_the_cpu_can_run() -> None:
+    assert choose_isa("x86_64", frozenset(V4 + V3)) == "x86_64_v4"
+    assert choose_isa("x86_64", frozenset(V3)) == "x86_64_v3"
+    assert choose_isa("x86_64", frozenset(V4 + V3) - {"avx512_vnni"}) == "x86_64_v3"
+    assert choose_isa("aarch64", frozenset(ARM["aarch64"].split())) == "aarch64"
+
+
+@pytest.mark.parametrize(("machine", "flag"), [("x86_64", flag) for flag in V3] + [
+    ("aarch64", flag) for flag in ARM["aarch64"].split()
+])  # fmt: skip
+def test_a_cpu_without_what_the_least_library_needs_is_refused_with_the_missing_flag(machine: str, flag: str) -> None:
+    flags = frozenset(" ".join(native.ISAS[machine][-1][1:]).split()) - {flag}
+    with pytest.raises(UnsupportedError, match=rf"this CPU, which lacks {flag} that"):
+        choose_isa(machine, flags)
+
+
+def test_a_wanted_library_is_taken_where_the_cpu_can_run_it_and_refused_where_not() -> None:
+    assert choose_isa("x86_64", frozenset(V4 + V3), "x86_64_v3") == "x86_64_v3"
+    with pytest.raises(UnsupportedError, match=r"lacks avx512f.* that x86_64_v4 needs"):
+        choose_isa("x86_64", frozenset(V3), "x86_64_v4")
+
+
+@pytest.mark.parametrize(("machine", "wanted"), [("x86_64", "avx9"), ("x86_64", "aarch64"), ("aarch64", "x86_64_v3")])
+def test_an_unknown_library_name_is_refused_with_the_names_there_are(machine: str, wanted: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"REALIZAR_ISA='{wanted}' on {machine} is not supported") as caught:
+        choose_isa(machine, frozenset(V4 + V3), wanted)
+    assert caught.value.supported == ", ".join(dict(native.ISAS[machine]))
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"a riscv64 CPU is not supported; supported: aarch64, x86_64"):
+        choose_isa("riscv64", frozenset())
+
+
+@pytest.mark.parametrize(("text", "flags"), [
+    ("processor\t: 0\nflags\t\t: fpu avx2 fma\nbugs\t\t: none\n", {"fpu", "avx2", "fma"}),
+    ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", {"fp", "asimd", "asimddp"}),
+    ("processor\t: 0\n", set()),
+    ("", set()),
+    ("model name\t: caf\xe9 flags avx2\nflags\t: one\n", {"one"}),
+])  # fmt: skip
+def test_the_cpus_flags_are_read_as_linux_lists_them(tmp_path: Path, text: str, flags: set[str]) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_bytes(text.encode("latin-1"))
+    assert cpu_flags(str(path)) == flags
+
+
+def test_a_system_that_lists_no_flags_has_none(tmp_path: Path) -> None:
+    assert cpu_flags(str(tmp_path / "absent")) == frozenset()
+
+
+@pytest.mark.parametrize("text", ["1", "2", "64"])
+def test_the_number_of_threads_comes_from_the_environment(text: str) -> None:
+    assert n_threads_from({native.THREADS_VARIABLE: text}) == int(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "65", "2.0", "two", " 2", "\u0662", "9" * 5000])
+def test_a_number_of_threads_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"REALIZAR_THREADS=.* supported: 1 to 64"):
+        n_threads_from({native.THREADS_VARIABLE: text})
+
+
+@pytest.mark.parametrize("environ", [{}, {native.THREADS_VARIABLE: ""}])
+def test_without_a_setting_there_is_a_thread_for_each_cpu_that_the_process_may_use(environ: dict[str, str]) -> None:
+    assert n_threads_from(environ) == min(len(os.sched_getaffinity(0)), native.MAX_THREADS)
+
+
+def test_an_address_is_that_of_the_first_byte() -> None:
+    for buffer in (b"abcdef", bytearray(b"abcdef"), memoryview(b"abcdef"), array("B", b"abcdef")):
+        assert ctypes.string_at(address(buffer), 6) == b"abcdef"
+    assert address(memoryview(b"abcdef")[2:]) == address(memoryview(b"abcdef")) + 2
+
+
+def test_an_address_leaves_no_export_behind() -> None:
+    buffer = bytearray(b"abc")
+    address(buffer)
+    buffer.extend(b"def")
+    assert buffer == b"abcdef"
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", memoryview(b"abcdef")[::2]])
+def test_what_is_no_contiguous_buffer_has_no_address(value: object) -> None:
+    with pytest.raises((TypeError, BufferError)):
+        address(value)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 4096, 100_000])
+def test_memory_is_zeroed_writable_and_begins_a_page(n_bytes: int) -> None:
+    memory = allocate(n_bytes)
+    assert len(memory) >= max(n_bytes, 1)
+    assert address(memory) % mmap.PAGESIZE == 0
+    assert not any(memory[:])
+    memory[0] = 1
+
+
+def test_memory_is_not_shared_with_a_forked_child() -> None:
+    found = python(
+        "import os\n"
+        "from realizar_lambda.native import allocate\n"
+        "memory = allocate(10)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    memory[0] = 7\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(memory[0])\n"
+    )
+    assert found == "0\n"
+
+
+def test_an_export_that_the_library_has_not_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="exports no 'realizar_nothing'"):
+        native.library().realizar_nothing  # noqa: B018
+
+
+def test_the_library_is_loaded_once() -> None:
+    assert native.library() is native.library()
+
+
+PREDICT = """
+import sys, realizar_lambda
+from realizar_lambda import native
+model = realizar_lambda.load(sys.argv[1])
+print(native.library().isa, *model.predict([1.0, 2.0, -1.5, 0.25]).probabilities)
+"""
+
+
+@pytest.mark.parametrize("isa", [isa for isa, flags in X86.items() if cpu_flags().issuperset(flags.split())])
+def test_a_forced_library_gives_the_same_answers(tmp_path: Path, isa: str) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr")
+    name, *found = python(PREDICT, path, environment={native.ISA_VARIABLE: isa}).split()
+    assert name == isa
+    expected = tiny_classifiers.mlp_answer((4, 5, 3), [1.0, 2.0, -1.5, 0.25])
+    assert [float(text) for text in found] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("isa", "words"), [
+    ("avx9", "UnsupportedError: REALIZAR_ISA='avx9' on"), ("", "x86_64" if os.uname().machine == "x86_64" else ""),
+])  # fmt: skip
+def test_a_process_is_told_that_its_library_is_unknown_and_an_empty_name_is_none(
+    tmp_path: Path, isa: str, words: str
+) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr")
+    assert words in python(PREDICT, path, environment={native.ISA_VARIABLE: isa})
+
+
+def cache_of(folder: Path) -> Path:
+    """Where a first use keeps what it built, below an XDG cache folder."""
+    return folder / "realizar-lambda" / build.source_hash()[:16]
+
+
+def test_a_library_built_by_an_earlier_first_use_is_found_in_the_users_cache(tmp_path: Path) -> None:
+    cached = cache_of(tmp_path / "cache")
+    cached.mkdir(parents=True)
+    shutil.copy(native.library().path, cached / f"{native.library().isa}.so")
+    (tmp_path / "empty").mkdir()
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr")
+    code = PREDICT + "print(native.library().path)"
+    environment = {native.LIBRARY_VARIABLE: str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert python(code, path, environment=environment).splitlines()[1] == str(cached / f"{native.library().isa}.so")
+
+
+FIRST_USE = "from realizar_lambda import native; native.library()"
+
+
+def test_a_first_use_without_a_c_compiler_says_what_to_install(tmp_path: Path) -> None:
+    environment = {native.LIBRARY_VARIABLE: str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "c"), "PATH": str(tmp_path)}
+    found = python(FIRST_USE, environment=environment | {"CC": ""})
+    assert "realizar_lambda.errors.BuildError: no C compiler to link" in found
+    assert "apt-get install" in found
+
+
+def test_a_first_use_without_numba_says_what_to_install(tmp_path: Path) -> None:
+    environment = {native.LIBRARY_VARIABLE: str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    found = python(FIRST_USE, environment=environment, flags=("-S",))
+    assert "realizar_lambda.errors.BuildError: no kernel library" in found
+    assert "pip install realizar-lambda[build]" in found
+
+
+def test_a_first_use_that_cannot_write_its_cache_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    environment = {native.LIBRARY_VARIABLE: str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "file")}
+    found = python(FIRST_USE, environment=environment)
+    assert "realizar_lambda.errors.BuildError: " in found
+    assert str(tmp_path / "file") in found
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_a_team_of_any_size_finishes_and_agrees_bit_for_bit(n_threads: int) -> None:
+    alone, team = Team(1, native.library()), Team(n_threads, native.library())
+    assert run(team, 6) == run(alone, 6)
+    team.dismiss()
+
+
+def test_parked_threads_wake_for_the_next_program() -> None:
+    team = Team(3, native.library())
+    expected = run(Team(1, native.library()))
+    for _ in range(3):
+        assert run(team) == expected
+        time.sleep(0.05)
+    team.dismiss()
+
+
+def test_dismissal_ends_the_threads_and_may_come_twice() -> None:
+    before = threading.active_count()
+    team = Team(4, native.library())
+    run(team)
+    assert threading.active_count() == before + 3
+    team.dismiss()
+    assert threading.active_count() == before
+    team.dismiss()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_dismissed_team_runs_nothing(n_threads: int) -> None:
+    team = Team(n_threads, native.library())
+    program, _ = chain(n_threads)
+    session = Session(program, team)
+    team.dismiss()
+    with pytest.raises(CapacityError, match="a dismissed team"):
+        session.run(1)
+
+
+def test_two_teams_run_side_by_side() -> None:
+    expected = run(Team(1, native.library()), 20)
+    found: dict[int, list[bytes]] = {}
+
+    def work(number: int) -> None:
+        team = Team(2, native.library())
+        found[number] = run(team, 20)
+        team.dismiss()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {0: expected, 1: expected}
+
+
+SETUP = """
+import os, threading, time
+from realizar_lambda import native
+from realizar_lambda.native import Team
+from team_programs import run
+expected = run(Team(1, native.library()), 3)
+"""
+
+
+def team_script(code: str) -> str:
+    """What a fresh process with a known answer prints: it crashes, hangs or forks alone."""
+    return python(SETUP + code)
+
+
+def test_a_team_larger_than_its_one_cpu_makes_progress() -> None:
+    found = team_script(
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "team = Team(8, native.library())\n"
+        "print(all(run(team, 3) == expected for _ in range(5)))\n"
+    )
+    assert found == "True\n"
+
+
+def test_teams_dropped_without_dismissal_harm_nothing() -> None:
+    found = team_script(
+        "for number in range(30):\n"
+        "    team = Team(3, native.library())\n"
+        "    if number % 2:\n"
+        "        assert run(team, 3) == expected\n"
+        "    del team\n"
+        "print(run(Team(2, native.library()), 3) == expected)\n"
+    )
+    assert found == "True\n"
+
+
+def test_a_process_may_end_while_its_threads_are_parked_or_spinning() -> None:
+    assert team_script("team = Team(4, native.library())\nprint(run(team, 3) == expected)\n") == "True\n"
+    assert team_script("team = Team(4, native.library())\nrun(team)\ntime.sleep(0.2)\nprint('end')\n") == "end\n"
+
+
+def test_a_forked_child_makes_a_team_of_its_own_and_the_parents_goes_on() -> None:
+    found = team_script(
+        "team = Team(3, native.library())\n"
+        "run(team)\n"
+        "for _ in range(2):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        right = run(team, 3) == expected and threading.active_count() == 3\n"
+        "        team.dismiss()\n"
+        "        os._exit(0 if right else 1)\n"
+        "    assert run(team, 3) == expected\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "team.dismiss()\n"
+    )
+    assert found == "0\n0\n"
+
+
+def test_other_python_threads_run_while_a_program_does() -> None:
+    """The library is called without the interpreter's lock: another thread counts on during one long run."""
+    program, x = chain(1, n_matmuls=3000)
+    session = Session(program, Team(1, native.library()))
+    ticks, stop = [0], threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            ticks[0] += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    session.view(x, 8)[:] = memoryview(array("f", [0.5] * 8 * WIDTH))
+    before = ticks[0]
+    session.run(8)
+    during = ticks[0] - before
+    stop.set()
+    counter.join()
+    assert during > 100

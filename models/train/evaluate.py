@@ -1,4 +1,4 @@
-"""What the checked-in models reach on the rows held out from training, measured with the package's engine.
+"""What the checked-in classifiers reach on the rows held out from training, measured with the package's engine.
 
     python -m models.train.evaluate --data FOLDER [--models FOLDER] [--record] [NAME ...]
 
@@ -38,15 +38,15 @@ def measure(path: Path, split: Split) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure the named models, or all; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m models.train.evaluate", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models to measure; all when none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="classifiers to measure; all when none is named")
     parser.add_argument("--data", type=Path, required=True, help="the folder of data sets")
     parser.add_argument("--models", type=Path, default=MODELS_FOLDER, help="the folder of model files")
     parser.add_argument("--record", action="store_true", help="write what was measured into the manifest")
     options = parser.parse_args(arguments)
-    entries = manifest.read(options.models)
+    entries = {name: entry for name, entry in manifest.read(options.models).items() if entry["kind"] == "classifier"}
     unknown = sorted(set(options.names) - entries.keys())
     if unknown:
-        parser.error(f"not in the manifest: {', '.join(unknown)}; it has {', '.join(entries)}")
+        parser.error(f"no classifier in the manifest: {', '.join(unknown)}; it has {', '.join(entries)}")
     splits: dict[str, Split] = {}
     n_different = 0
     for name in options.names or entries:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import results
+from bench import quantization_error, results
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -208,6 +208,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "phases": phases,
     "predict_forward": lambda read: predict_latency(read, is_forward=True),
     "predict_latency": predict_latency,
+    "quantization_error": quantization_error.table,
     "targets": targets,
 }
 """Name in a document -> the table."""

@@ -114,6 +114,18 @@ EXPORTS = {
     "realizar_lanes": ("i", ""),
     "realizar_transpose": ("v", "ppiii"),  # out, x (n_rows, n_columns), n_rows, n_columns, bytes of an element
     "realizar_skip_strings": ("i", "piiiip"),  # data, n_bytes, start, n_strings, most bytes of one, offsets u64 or 0
+    # vocabularies: kernels/lexicon.py
+    "realizar_gather": ("i", "pipppp"),  # data, n_strings, byte_of, tokens, starts, is_plain
+    "realizar_index_tokens": ("i", "pip"),  # lexicon, n_tokens, hashes
+    "realizar_index_merges": ("i", "ppipp"),  # lexicon, data, n_merges, byte_of, scratch
+    "realizar_find": ("i", "ppi"),  # lexicon, text, n
+    "realizar_has_inner": ("i", "pipi"),  # lexicon, n_tokens, mark, n
+    # text to tokens: kernels/splitting.py, kernels/merging.py
+    "realizar_split": ("i", "ppippp"),  # lexicon, text, n, classes, first, second
+    "realizar_encode": ("i", "ppipp"),  # lexicon, text, n, out, scratch
+    # kernels/segmenting.py
+    "realizar_encode_unigram": ("i", "ppifpp"),  # lexicon, text, n, unknown_weight, out, scratch
+    "realizar_encode_words": ("i", "ppiip"),  # lexicon, text, n, max_characters, out
 }
 """The functions a library exports, by C name."""
 
@@ -128,3 +140,32 @@ ATTENTION_BLOCK = 32
 
 # Words of a team's shared memory (int64 each); 64-byte lines keep the writers apart.
 TEAM_WORDS = 48
+
+# The record of a vocabulary's tables, int64 words: addresses and counts.
+LEXICON = {
+    name: word
+    for word, name in enumerate(
+        (
+            "tokens", "starts", "slots", "n_slots", "seed", "pairs", "n_pairs", "max_bytes",
+            "scores", "byte_tokens", "unknown", "flags", "weights", "lengths",
+            "class_index", "class_pages", "n_classes", "stages", "n_stages",
+        )
+    )
+}  # fmt: skip
+LEXICON_FLAGS = {
+    "ignores_merges": 1,  # a piece that is a token is that token
+    "by_character": 2,  # merging starts from characters, not bytes; unknown ones become byte tokens
+    "by_score": 4,  # joins are ordered by the score of the joined token
+    "fuses_unknown": 8,  # a run of unknown characters is one unknown token
+    "whole_lines": 16,  # a piece of line feeds that is a token is that token
+    "single_precision": 32,  # weights of unigrams are added as f32
+}
+CROWDED, AMBIGUOUS = -2, -3  # what indexing may answer instead of a number
+LEXICON_BATCH = 16  # tokens or merges whose places in the tables are asked for ahead
+# One split of a pre-tokenizer: an automaton's address or 0, a mask of classes, whether gaps are kept.
+STAGE = {"table": 0, "trailing": 1, "keeps_gaps": 2}
+
+
+def encode_scratch_bytes(n_bytes: int) -> int:
+    """Working memory for encoding a text of n bytes."""
+    return 57 * (n_bytes + 2)

@@ -12,13 +12,20 @@ from realizar_lambda.kernels import (
     elementwise,
     embedding,
     executor,
+    lexicon,
     matmul,
+    merging,
     norms,
     positions,
+    segmenting,
+    splitting,
     strings,
 )
 
-CONTENTS = (copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention)
+CONTENTS = (
+    copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention, lexicon,
+    splitting, merging, segmenting,
+)  # fmt: skip
 
 if __name__ == "__main__":
     with open(sys.argv[1], "wb") as file:

@@ -12,8 +12,11 @@ from collections import namedtuple
 from realizar_lambda.tokenizers.pretokenizer import Stage
 
 
-class Family(namedtuple("Family", "stages ignores_merges adds_bos", defaults=(False, False))):
-    """`ignores_merges`: a piece that is a token is that token, whatever merges say. `adds_bos`: the default."""
+class Family(namedtuple("Family", "stages ignores_merges adds_bos is_by_character", defaults=(False, False, False))):
+    """`ignores_merges`: a piece that is a token is that token, whatever merges say. `adds_bos`: the default.
+
+    `is_by_character`: merges are over characters with U+2581 for spaces, not over bytes.
+    """
 
     __slots__ = ()
 
@@ -122,7 +125,7 @@ _FAMILIES = (
              Stage(MARKED_LETTERS.replace(r"\p{N}{1,3}", r"\p{N}"))), ignores_merges=True)),
     ("poro-chat bloom gpt3-finnish", Family((CLAUSES,))),
     ("viking", Family((CLAUSES, DIGIT))),
-    ("gemma4 granite-embed-multi-311m sarvam-moe", Family((LINE_RUNS,))),
+    ("gemma4 granite-embed-multi-311m sarvam-moe", Family((LINE_RUNS,), is_by_character=True)),
 )  # fmt: skip
 
 FAMILIES: dict[str, Family] = {name: family for names, family in _FAMILIES for name in names.split()}

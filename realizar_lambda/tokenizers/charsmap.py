@@ -1,0 +1,107 @@
+"""SentencePiece's compiled normalisation: a map of byte sequences to text, in a double array. It knows no tokens.
+
+    u32 size, then `size` bytes of u32 nodes, then the replacements, each ended by a zero byte
+
+A node's bits: 0-7 the byte that leads to it (bit 31 is clear), 8 whether a replacement ends here, 9 whether the
+offset is stretched by 256, 10-30 the offset. The child for byte b of the node at i lies at i ^ offset(i) ^ b; the
+replacement's place is the value of the node at i ^ offset(i).
+See Kanda, "Space- and time-efficient string dictionaries" (2018), and darts-clone.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from realizar_lambda.errors import FormatError
+
+REPLACEMENT = "\ufffd"
+
+
+class Charsmap:
+    """`replace(data, i)` finds the longest key that begins at data[i]."""
+
+    __slots__ = ("_nodes", "_texts", "path")
+
+    def __init__(self, path: str, blob: bytes) -> None:
+        """Raises FormatError for sizes that do not fit."""
+        self.path = path
+        size = struct.unpack_from("<I", blob)[0] if len(blob) >= 4 else 0
+        if size % 4 or not 4 <= size <= len(blob) - 5:
+            raise FormatError(path, None, f"a charsmap of {len(blob)} bytes declares {size} bytes of nodes")
+        self._nodes = struct.unpack_from(f"<{size // 4}I", blob, 4)
+        self._texts = blob[4 + size :]
+        if self._texts[-1] != 0:
+            raise FormatError(path, None, "the last replacement of the charsmap has no end")
+
+    def find(self, data: bytes, start: int) -> tuple[int, bytes]:
+        """Length of the longest key at data[start:] and its replacement; length 0 where there is none.
+
+        Raises FormatError where the map leads out of itself.
+        """
+        nodes = self._nodes
+        n_nodes = len(nodes)
+        length, value = 0, 0
+        try:
+            place = _offset(nodes[0])
+            for i in range(start, len(data)):
+                byte = data[i]
+                place ^= byte
+                node = nodes[place]
+                if byte == 0 or node & 0x800000FF != byte:
+                    break
+                place ^= _offset(node)
+                if node >> 8 & 1:
+                    length, value = i - start + 1, nodes[place] & 0x7FFFFFFF
+        except IndexError:
+            raise FormatError(self.path, None, f"the charsmap leads beyond its {n_nodes} nodes") from None
+        if length == 0:
+            return 0, b""
+        if value >= len(self._texts):
+            raise FormatError(self.path, None, f"a replacement lies at {value} of {len(self._texts)} bytes")
+        return length, self._texts[value : self._texts.index(0, value)]
+
+
+def _offset(node: int) -> int:
+    return node >> 10 << ((node & 0x200) >> 6)
+
+
+class Normalizer:
+    """SentencePiece's normalisation of a text: `normalizer(text)`.
+
+    Replacements out of `charsmap` (or None), spaces as U+2581, and as the model wants it: no spaces at the ends and
+    none doubled. `kept` are strings that pass as they are, the longest first.
+    """
+
+    __slots__ = ("charsmap", "kept", "removes_extra_spaces")
+
+    def __init__(self, charsmap: Charsmap | None, *, removes_extra_spaces: bool, kept: tuple[str, ...] = ()) -> None:
+        self.charsmap = charsmap
+        self.removes_extra_spaces = removes_extra_spaces
+        self.kept = sorted((text.encode() for text in kept if text), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        if self.charsmap is not None:
+            text = self._mapped(text, self.charsmap)
+        if self.removes_extra_spaces:
+            text = " ".join(filter(None, text.split(" ")))
+        return text.replace(" ", "▁")
+
+    def _mapped(self, text: str, charsmap: Charsmap) -> str:
+        data = text.encode()
+        firsts = {kept[0] for kept in self.kept}
+        parts, i, n = [], 0, len(data)
+        while i < n:
+            byte = data[i]
+            if byte in firsts:
+                kept = next((kept for kept in self.kept if data.startswith(kept, i)), b"")
+                if kept:
+                    parts.append(kept)
+                    i += len(kept)
+                    continue
+            length, found = charsmap.find(data, i)
+            if length == 0:
+                length = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+                found = data[i : i + length]
+            parts.append(found)
+            i += length
+        return b"".join(parts).decode("utf-8", "replace")

@@ -1,0 +1,295 @@
+"""The tokens of a model over native tables: bytes and type by id, id by bytes, merges. It does not know files.
+
+Encoding is one native call over one record of addresses, `ops.LEXICON`; this class owns what they point to and
+has checked it.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from math import isfinite
+
+from realizar_lambda import ops
+from realizar_lambda.errors import FormatError
+from realizar_lambda.native import address, allocate, library
+from realizar_lambda.tokenizers.byte_level import BYTE_OF_CHARACTER, raw_bytes, written_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from realizar_lambda.tokenizers.pretokenizer import PreTokenizer
+    from realizar_lambda.tokenizers.strings import PackedStrings
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+"""Token types, numbered as in GGUF and SentencePiece."""
+
+NOT_A_TOKEN = -1
+PLAIN_MARK = b"\xff"
+MAX_TOKEN_BYTES = 8192
+MAX_TOKENS = 1 << 22
+MAX_TEXT_BYTES = 1 << 28
+SEEDS = (-3750763034362895579, 1181783497276652981, -7070675565921424023, 2685821657736338717)
+_BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
+
+
+class Vocabulary:
+    """Tokens by id and by the bytes that text is matched with.
+
+    Those bytes are the token's UTF-8, or in a byte-level vocabulary what its characters stand for; a byte-level
+    token with a character that stands for no byte (`plain[id]` is 1) keeps its UTF-8, which the tables hold behind
+    a byte PLAIN_MARK: text never meets it. `types[id]` is its type.
+    """
+
+    __slots__ = (
+        "_kept",
+        "_library",
+        "_record",
+        "_slots",
+        "_starts",
+        "_tokens",
+        "is_byte_level",
+        "path",
+        "plain",
+        "types",
+    )
+
+    def __init__(
+        self, path: str, strings: PackedStrings, types: Sequence[int] | None, *, is_byte_level: bool = False
+    ) -> None:
+        """`types` defaults to NORMAL for all.
+
+        Raises FormatError for a vocabulary without tokens or with too many, for equal tokens, for types that do
+        not exist or are too few, for byte tokens that are not `<0xHH>`.
+        """
+        n_tokens = strings.n_strings
+        if not 1 <= n_tokens <= MAX_TOKENS:
+            raise FormatError(path, None, f"the vocabulary has {n_tokens} tokens, it must have 1 to {MAX_TOKENS}")
+        self.path = path
+        self.types = _checked_types(path, types, n_tokens)
+        self.is_byte_level = is_byte_level
+        self._library = library()
+        self._record = array("q", bytes(8 * len(ops.LEXICON)))
+        self._kept: dict[str, object] = {}
+        self._tokens = bytearray(len(strings.data))
+        self._starts = memoryview(bytearray(4 * (n_tokens + 1))).cast("I")
+        self.plain = bytearray(n_tokens)
+        longest = self._library.gather(
+            address(strings.data), n_tokens, self._byte_of(), *map(address, (self._tokens, self._starts, self.plain))
+        )
+        if longest > MAX_TOKEN_BYTES:
+            raise FormatError(path, None, f"a token is {longest} bytes long, at most {MAX_TOKEN_BYTES} are possible")
+        n_slots = _power_of_two(n_tokens)
+        self._set(
+            tokens=address(self._tokens),
+            starts=address(self._starts),
+            n_slots=n_slots,
+            max_bytes=longest,
+            unknown=NOT_A_TOKEN,
+        )
+        self._keep("byte_tokens", array("i", [NOT_A_TOKEN]) * 256)
+        self._index(n_tokens)
+        for token in self.of_types((BYTE,)):
+            if not _BYTE_TOKEN.match(self.text(token)):
+                raise FormatError(
+                    path, None, f"byte token {token} is {self.text(token)[:60]!r}, they are <0x00> to <0xFF>"
+                )
+
+    def _index(self, n_tokens: int) -> None:
+        """Fill the slots, with the first seed under which the hashes tell all tokens apart."""
+        scratch = bytearray(8 * ops.LEXICON_BATCH)
+        for seed in SEEDS:
+            n_bytes = 8 * self._record[ops.LEXICON["n_slots"]]
+            self._slots = allocate(n_bytes)
+            self._set(seed=seed, slots=address(self._slots))
+            clash = self._library.index_tokens(address(self._record), n_tokens, address(scratch))
+            if clash >= 0:
+                first, text = self.find(self.text(clash)), self.text(clash)
+                raise FormatError(self.path, None, f"tokens {first} and {clash} are both {text[:60]!r}")
+            if clash == -1:
+                return
+        raise FormatError(self.path, None, "the tokens are made to collide in a hash table, which is refused")
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def text(self, token: int) -> bytes:
+        """The bytes of token `token`, which must be in the vocabulary."""
+        start = self._starts[token] + (self.plain[token] if self.is_byte_level else 0)
+        return bytes(self._tokens[start : self._starts[token + 1]])
+
+    def written(self, token: int) -> str:
+        """Token `token` as its file writes it."""
+        text = self.text(token)
+        if self.is_byte_level and not self.plain[token]:
+            return written_bytes(text)
+        return text.decode("utf-8", "replace")
+
+    def find(self, text: bytes) -> int:
+        """The id of the token with these bytes, or NOT_A_TOKEN."""
+        found: int = self._library.find(address(self._record), address(text), len(text))
+        return found
+
+    def find_written(self, text: str) -> int:
+        """The id of the token that its file writes so, or NOT_A_TOKEN."""
+        if not self.is_byte_level:
+            return self.find(text.encode("utf-8", "replace"))
+        try:
+            return self.find(raw_bytes(text))
+        except ValueError:
+            return self.find(PLAIN_MARK + text.encode("utf-8", "replace"))
+
+    def of_types(self, types: Iterable[int]) -> list[int]:
+        """The ids of the tokens of these types, ascending."""
+        wanted = b"[" + b"".join(b"\\x%02x" % kind for kind in types) + b"]"
+        return [match.start() for match in re.finditer(wanted, self.types)]
+
+    def set_types(self, tokens: Iterable[int], kind: int) -> None:
+        """Give tokens another type."""
+        for token in tokens:
+            self.types[token] = kind
+
+    def joins_across(self, mark: str) -> bool:
+        """Whether a token has `mark` behind something else: then merges join across the beginnings of words."""
+        data = mark.encode()
+        found: int = self._library.has_inner(address(self._record), len(self), address(data), len(data))
+        return found >= 0
+
+    def find_byte_tokens(self) -> list[int]:
+        """For each byte the id of its token `<0xHH>`, else of the token that is this byte, else NOT_A_TOKEN."""
+        named = [self.find(b"<0x%02X>" % value) for value in range(256)]
+        return [found if found >= 0 else self.find(bytes((value,))) for value, found in enumerate(named)]
+
+    def use_merges(self, merges: PackedStrings) -> None:
+        """Join pairs of tokens in the order of `merges`, "left right" each.
+
+        Raises FormatError for a merge whose parts or whole are not tokens.
+        """
+        n_pairs = _power_of_two(merges.n_strings)
+        self._keep("pairs", allocate(16 * n_pairs))
+        self._set(n_pairs=n_pairs)
+        scratch = bytearray(24 * ops.LEXICON_BATCH)
+        fault = self._library.index_merges(
+            address(self._record), address(merges.data), merges.n_strings, self._byte_of(), address(scratch)
+        )
+        if fault == ops.CROWDED:
+            raise FormatError(self.path, None, "the merges are made to collide in a hash table, which is refused")
+        if fault >= 0:
+            raise FormatError(
+                self.path,
+                None,
+                f"merge {fault} is {merges.at(fault)[:60]!r}; a merge is two tokens parted by a space, and the two "
+                "together are a token",
+            )
+
+    def use_scores(self, scores: Sequence[float]) -> None:
+        """Join neighbours in the order of falling scores of the joined token, (n_tokens,) f32.
+
+        Raises FormatError for a score that is not finite.
+        """
+        kept = array("f")
+        kept.frombytes(memoryview(scores).cast("B")) if isinstance(scores, memoryview) else kept.extend(scores)
+        _check_finite(self.path, kept)
+        self._keep("scores", kept)
+
+    def use_weights(self, weights: Sequence[float]) -> None:
+        """Weights of unigrams, (n_tokens,) f64; a token of weight -inf is never taken.
+
+        Raises FormatError for other weights that are not finite.
+        """
+        _check_finite(self.path, [weight for weight in weights if weight != float("-inf")])
+        lengths = array("q", bytes(8 * 256))
+        for token, weight in enumerate(weights):
+            text = self.text(token)
+            if text and weight > float("-inf"):
+                lengths[text[0]] |= 1 << min(len(text), 62)
+        self._keep("weights", array("d", weights))
+        self._keep("lengths", lengths)
+
+    def use_byte_tokens(self, tokens: Iterable[int]) -> None:
+        """The token of each byte, or NOT_A_TOKEN, (256,)."""
+        self._keep("byte_tokens", array("i", tokens))
+
+    def use_unknown(self, token: int) -> None:
+        """The token for what no token stands for; NOT_A_TOKEN drops it."""
+        self._set(unknown=token)
+
+    def use_flags(self, *names: str) -> None:
+        """How text is encoded: names of `ops.LEXICON_FLAGS`."""
+        self._set(flags=sum(ops.LEXICON_FLAGS[name] for name in names))
+
+    def use_splitter(self, splitter: PreTokenizer) -> None:
+        """Split text before merging."""
+        stages = array("q")
+        for stage in splitter.stages:
+            stages.extend((address(stage.table) if stage.table else 0, stage.trailing, int(stage.keeps_gaps)))
+        self._keep("class_index", splitter.classes.index)
+        self._keep("class_pages", splitter.classes.pages)
+        self._keep("stages", stages)
+        self._kept["splitter"] = splitter
+        self._set(n_classes=splitter.classes.n_classes, n_stages=len(splitter.stages))
+
+    def encode(self, text: bytes) -> list[int]:
+        """The tokens of valid UTF-8, split and merged."""
+        out, scratch = self._room(text)
+        n = self._library.encode(*map(address, (self._record, text)), len(text), *map(address, (out, scratch)))
+        return memoryview(out).cast("i")[:n].tolist()
+
+    def encode_unigram(self, text: bytes, unknown_weight: float) -> list[int]:
+        """The tokens of valid UTF-8 with the greatest sum of weights."""
+        out, scratch = self._room(text)
+        n = self._library.encode_unigram(
+            *map(address, (self._record, text)), len(text), unknown_weight, *map(address, (out, scratch))
+        )
+        return memoryview(out).cast("i")[:n].tolist()
+
+    def encode_words(self, text: bytes, max_characters: int) -> list[int]:
+        """The pieces of words parted by single spaces, the longest token first."""
+        out, _ = self._room(text)
+        n = self._library.encode_words(*map(address, (self._record, text)), len(text), max_characters, address(out))
+        return memoryview(out).cast("i")[:n].tolist()
+
+    def _room(self, text: bytes) -> tuple[bytearray, object]:
+        return bytearray(4 * len(text) + 4), allocate(ops.encode_scratch_bytes(len(text)))
+
+    def _byte_of(self) -> int:
+        return address(BYTE_OF_CHARACTER) if self.is_byte_level else 0
+
+    def _set(self, **words: int) -> None:
+        for name, value in words.items():
+            self._record[ops.LEXICON[name]] = value
+
+    def _keep(self, name: str, buffer: object) -> None:
+        self._kept[name] = buffer
+        self._set(**{name: address(buffer)})
+
+
+def _check_finite(path: str, scores: Sequence[float]) -> None:
+    if not all(map(isfinite, scores)):
+        bad = next(i for i, score in enumerate(scores) if not isfinite(score))
+        raise FormatError(path, None, f"score {bad} is {scores[bad]}, scores must be finite")
+
+
+def _power_of_two(n: int) -> int:
+    """The slots of a table for n entries: at most two thirds of them are taken."""
+    return 1 << (n + n // 2).bit_length()
+
+
+def _checked_types(path: str, types: Sequence[int] | None, n_tokens: int) -> bytearray:
+    if types is None:
+        return bytearray((NORMAL,)) * n_tokens
+    if len(types) != n_tokens:
+        raise FormatError(path, None, f"{n_tokens} tokens have {len(types)} types, each token has one")
+    if isinstance(types, memoryview) and types.itemsize == 4:
+        raw = bytes(types)
+        low = raw[::4]
+        is_sound = not any(raw[i::4].strip(b"\0") for i in (1, 2, 3))
+    else:
+        is_sound = all(0 <= kind <= 255 for kind in types)
+        low = bytes(types) if is_sound else b""
+    bad = re.search(b"[^\\x00-\\x06]", low)
+    if bad or not is_sound:
+        token = bad.start() if bad else next(i for i, kind in enumerate(types) if not 0 <= kind <= 255)
+        raise FormatError(path, None, f"the type of token {token} is {types[token]}, types are 1 to 6")
+    return bytearray(low)

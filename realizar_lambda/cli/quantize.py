@@ -29,6 +29,9 @@ TYPES = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S 
 _SECONDS_BETWEEN_LINES = {True: 0.2, False: 5.0}
 """Whether a terminal reads the progress -> how often it is written."""
 
+_LEAST_SHARE_TO_EXTRAPOLATE = 0.01
+"""The first chunk includes compiling the searches, so a time left that is told from it would be far off."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a .gguf file, or a .safetensors file or folder with config.json")
@@ -190,9 +193,10 @@ class Progress:
         elapsed = now - self._started
         share = self._n_done / self._n_total if self._n_total else 1.0
         rate = self._n_done / elapsed if elapsed > 0 else 0.0
-        left = (self._n_total - self._n_done) / rate if rate else 0.0
+        left = (self._n_total - self._n_done) / rate if share >= _LEAST_SHARE_TO_EXTRAPOLATE and rate else None
+        left_text = "" if left is None else f"  {int(left) // 60}:{int(left) % 60:02d} left"
         done = f"{size_text(self._n_done)} of {size_text(self._n_total)}"
-        return f"{share:4.0%}  {done}  {_rate_text(rate)}  {int(left) // 60}:{int(left) % 60:02d} left"
+        return f"{share:4.0%}  {done}  {_rate_text(rate)}{left_text}"
 
     def _write(self, text: str) -> None:
         self._stream.write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench import results
+from bench.quantization_error import TYPES as ENCODED_TYPES
 from bench.summary import summarise
 from bench.tables import TABLES, UnknownTableError, documents, rewritten
 from bench.targets import TARGETS, outcomes
@@ -74,6 +75,10 @@ def stored() -> dict[str, dict[str, Any]]:
                 for name in ("empty", "realizar")
             },
         },
+        "quantization_error": {
+            **STAMP,
+            "errors": {"gaussian": {name: {"ours": [0.07, 0.06], "ggml": [0.08, 0.06]} for name in ENCODED_TYPES}},
+        },
     }
 
 
@@ -123,6 +128,11 @@ def test_only_what_stands_between_the_marks_is_rewritten() -> None:
     assert rewritten(made, stored().get) == made
 
 
+def test_an_encoders_cell_has_its_error_and_how_far_it_is_from_ggmls() -> None:
+    lines = TABLES["quantization_error"](stored().get)
+    assert lines[2].startswith("| gaussian | 7.00% (-12.5%, +0.0%) |")
+
+
 def test_a_table_that_there_is_not_is_named() -> None:
     with pytest.raises(UnknownTableError, match="no table is named 'speed'; there are cold_start"):
         rewritten("<!-- bench:speed -->\n<!-- /bench -->\n")
@@ -143,7 +153,7 @@ def stored_samples(value: object) -> list[tuple[str, list[float], dict[str, obje
         return [leaf for key in samples for leaf in walk(samples[key], summary[key], f"{name}/{key}")]
 
     assert isinstance(value, dict)
-    return walk(value["samples"], value["summary"], "")
+    return walk(value["samples"], value["summary"], "") if "samples" in value else []
 
 
 @pytest.mark.parametrize("path", sorted(results.FOLDER.glob("*.json")), ids=lambda path: path.stem)

@@ -52,3 +52,11 @@ def test_nothing_to_read_is_done_at_once():
     stream = io.StringIO()
     Progress(0, stream, Clock()).finish()
     assert stream.getvalue() == "0 B read in 0.0 s, 0.0 MB/s\n"
+
+
+def test_no_time_left_is_told_from_the_first_hundredth():
+    stream, clock = Terminal(), Clock()
+    progress = Progress(1_000_000, stream, clock)
+    clock.now += 3
+    progress.advance("a", 100)
+    assert stream.getvalue() == "\r\x1b[K  0%  100 B of 976.6 KiB  0.0 MB/s  a"

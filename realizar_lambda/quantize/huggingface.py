@@ -130,6 +130,8 @@ def from_huggingface(model: ModelFile, *, pre_tokenizer: str | None = None) -> S
     extra = _write_metadata(metadata, reader, family)
     tensors = {source.name: source for source in extra}
     for name, tensor in model.tensors.items():
+        if 0 in tensor.shape:
+            raise FormatError(model.path, tensor.offset, f"tensor {name!r} has shape {list(tensor.shape)}: it is empty")
         if not name.endswith(_IGNORED):
             renamed = _gguf_name(family, name)
             tensors[renamed] = _changed(reader, family, renamed, tensor)
@@ -166,6 +168,12 @@ class _Config:
             raise FormatError(self.path, None, f"{key} must be a finite number, it is {value!r:.40}")
         return float(value)
 
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self.number(key, default)
+        if value <= 0:
+            raise FormatError(self.path, None, f"{key} must be positive, it is {value}")
+        return value
+
     @property
     def rope(self) -> _Config:
         """`rope_parameters`, or `rope_scaling` with `rope_theta` beside it as older files have it."""
@@ -192,7 +200,7 @@ def _write_metadata(metadata: Metadata, config: _Config, family: Family) -> list
     head_dim = config.integer("head_dim", config.integer("hidden_size") // n_heads)
     for key in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
         metadata[f"{prefix}.{key}"] = head_dim
-    metadata[f"{prefix}.rope.freq_base"] = config.rope.number("rope_theta")
+    metadata[f"{prefix}.rope.freq_base"] = config.rope.positive("rope_theta")
     return _rope_scaling(metadata, config, prefix, head_dim)
 
 
@@ -212,14 +220,14 @@ def _rope_scaling(metadata: Metadata, config: _Config, prefix: str, head_dim: in
         stretch = context / original
         metadata[f"{prefix}.rope.scaling.original_context_length"] = original
         metadata[f"{prefix}.rope.scaling.attn_factor"] = (
-            math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
+            math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 < original else 1.0
         )
         return [
             computed(f"rope_factors_{length}.weight", _factors(rope, f"{length}_factor", head_dim))
             for length in ("long", "short")
         ]
     metadata[f"{prefix}.rope.scaling.type"] = kind
-    metadata[f"{prefix}.rope.scaling.factor"] = rope.number("factor")
+    metadata[f"{prefix}.rope.scaling.factor"] = rope.positive("factor")
     if kind == "yarn":
         metadata[f"{prefix}.rope.scaling.original_context_length"] = original
     return []
@@ -230,9 +238,11 @@ ROPE_SCALINGS = ("default", "linear", "yarn", "llama3", "longrope", "su")
 
 def _llama3_divisors(rope: _Config, head_dim: int) -> Floats:
     """What each frequency is divided by: 1 for short wavelengths, `factor` for long ones, blended between."""
-    wavelengths = 2 * math.pi * rope.number("rope_theta") ** (np.arange(0, head_dim, 2) / head_dim)
-    old, factor = rope.integer("original_max_position_embeddings", 8192), rope.number("factor", 8.0)
-    low, high = rope.number("low_freq_factor", 1.0), rope.number("high_freq_factor", 4.0)
+    wavelengths = 2 * math.pi * rope.positive("rope_theta") ** (np.arange(0, head_dim, 2) / head_dim)
+    old, factor = rope.integer("original_max_position_embeddings", 8192), rope.positive("factor", 8.0)
+    low, high = rope.positive("low_freq_factor", 1.0), rope.positive("high_freq_factor", 4.0)
+    if low >= high:
+        raise FormatError(rope.path, None, f"low_freq_factor {low} must be below high_freq_factor {high}")
     smooth = np.clip((old / wavelengths - low) / (high - low), 0, 1)
     return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
 

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from realizar_lambda.formats import ModelFile
     from realizar_lambda.quantize.bits import Bytes, Floats
     from realizar_lambda.tensor import Tensor
@@ -94,9 +96,11 @@ def stored(name: str, tensor: Tensor) -> SourceTensor:
     return SourceTensor(name, tensor.shape, tensor.block, lambda start, stop: table[start:stop])
 
 
-def reordered(name: str, tensor: Tensor, order: Bytes) -> SourceTensor:
-    """`tensor` with row i taken from row `order[i]`."""
+def reordered(name: str, tensor: Tensor, order: NDArray[np.integer]) -> SourceTensor:
+    """`tensor` with row i, or element i of a vector, taken from `order[i]`."""
     table = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape[0], -1)
+    if len(tensor.shape) == 1:
+        return SourceTensor(name, tensor.shape, tensor.block, lambda start, stop: table[order].reshape(1, -1))
     return SourceTensor(name, tensor.shape, tensor.block, lambda start, stop: table[order[start:stop]])
 
 

@@ -54,7 +54,7 @@ class _Tokens:
         self.special_ids: dict[str, int] = {}
 
     def put(self, id: object, text: str, kind: int, score: float = 0.0) -> None:
-        if not isinstance(id, int) or not 0 <= id < len(self.texts):
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < len(self.texts):
             raise FormatError(
                 self.path, None, f"token {text!r:.60} has id {id!r:.20}, ids are 0 to {len(self.texts) - 1}"
             )
@@ -214,7 +214,7 @@ def _special_keys(tokens: _Tokens, config: Json, settings: Json, document: Json)
             ids[name] = by_text[text]
         id = config.get(f"{short}_token_id")
         id = id[0] if isinstance(id, list) and id else id
-        if name not in ids and isinstance(id, int) and 0 <= id < len(tokens.texts):
+        if name not in ids and type(id) is int and 0 <= id < len(tokens.texts):
             ids[name] = id
     keys: Keys = [(f"tokenizer.ggml.{name}_token_id", id, "u32") for name, id in ids.items()]
     single = _template_of_one(document)

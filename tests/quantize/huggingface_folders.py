@@ -135,7 +135,7 @@ def _turned_back(config, key, w):
     family = config["model_type"]
     if family in ("llama", "mistral") and part in ("attn_q", "attn_k"):
         n = config["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
-        return w.reshape(n, -1, 2, w.shape[1]).swapaxes(1, 2).reshape(w.shape)
+        return w.reshape(n, -1, 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
     if family == "gpt2" and key.startswith("blk.") and w.ndim == 2:
         return w.T
     if family.startswith("gemma") and key.endswith("norm.weight"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats import open_model
@@ -180,3 +183,29 @@ def test_settings_of_trainer_and_normalizer_are_read():
 def test_a_broken_protocol_buffer_is_refused(data, message):
     with pytest.raises(FormatError, match=message):
         sentencepiece.read("tokenizer.model", data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["a", "b", "a b", "BPE", "ByteLevel", "<0x41>"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "content", "id", "a"]), inner),
+    max_leaves=6,
+)
+PARTS = ["model", "pre_tokenizer", "normalizer", "post_processor", "added_tokens"]
+SETTINGS = ["added_tokens_decoder", "bos_token", "eos_token", "add_bos_token", "chat_template"]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from(PARTS), JSON), st.dictionaries(st.sampled_from(SETTINGS), JSON))
+def test_any_json_is_read_or_refused_with_our_error(tmp_path_factory, parts, configuration):
+    folder = tmp_path_factory.mktemp("json")
+    write_document(folder, **parts)
+    (folder / "tokenizer_config.json").write_text(json.dumps(configuration))
+    with contextlib.suppress(FormatError, UnsupportedError):
+        assert keys(folder, 5)["tokenizer.ggml.model"] in ("gpt2", "llama")
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.binary(max_size=12) | st.sampled_from([b"\x0a", b"\x12", b"\x1a", b"\x15", b"\x80"])).map(b"".join))
+def test_any_bytes_are_pieces_or_refused_with_our_error(data):
+    with contextlib.suppress(FormatError):
+        assert sentencepiece.read("t", data).tokens

@@ -5,11 +5,13 @@
     model.predict_batch(rows)   -> [Prediction, ...]
 
 Features are on the model's raw scale (0 to 255 for pixels), in any of these forms: a list or tuple of numbers; an
-`array.array`, NumPy array or memoryview of numbers; bytes, either one u8 per input or four bytes of f32 per input.
+`array.array`, NumPy array, ctypes array or memoryview of numbers; bytes, either one u8 per input or four bytes of f32
+per input.
 """
 
 from __future__ import annotations
 
+import struct
 from _thread import allocate_lock
 from array import array
 from collections import namedtuple
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from realizar_lambda.formats.model_file import ModelFile
 
 MAX_BATCH = 32
+NUMBER_FORMATS = frozenset("bhHiIlLqQnN?efd")
+"""Formats of `struct` that a buffer of features may have, besides "f" and bytes."""
 
 
 class Prediction(namedtuple("Prediction", "index label probabilities")):
     """The most probable class: its `index`, its `label` (the index as text where the model has no labels), and
-    the `probabilities` of all classes, a tuple of floats that sums to 1."""
+    the `probabilities` of all classes, a tuple of floats that sums to 1 (but for a model with several sigmoids)."""
 
     __slots__ = ()
 
@@ -59,7 +63,8 @@ class Classifier:
             raise UnsupportedError(f"a classifier of architecture {architecture!r} in {file.format}", known)
         self.model_file = file
         self.name = name
-        self.description = str(file.metadata.get("description", ""))
+        description = file.metadata.get("description")
+        self.description = description if isinstance(description, str) else ""
         self.architecture = str(architecture)
         self._model = reader(file)
         self.n_inputs = self._model.n_inputs
@@ -116,7 +121,12 @@ class Classifier:
                     if fault[number] != 0.0:
                         found = self._not_finite(into, number)
                         raise RequestError(found.status, f"row {begin + number}: {found.message}", found.field)
-                    predictions.append(self._prediction(out[number * n : (number + 1) * n].tolist()))
+                    try:
+                        predictions.append(self._prediction(out[number * n : (number + 1) * n].tolist()))
+                    except RequestError as error:
+                        raise RequestError(
+                            error.status, f"row {begin + number}: {error.message}", error.field
+                        ) from None
             begin = end
         return predictions
 
@@ -140,9 +150,12 @@ class Classifier:
             index = int(probabilities[1] >= 0.5)
         else:
             index = probabilities.index(max(probabilities))
+        if not isfinite(sum(probabilities)):
+            message = "the model's 32-bit arithmetic overflows on these features: they are too large for it"
+            raise RequestError(400, message, "features")
         return Prediction(index, self.labels[index] if self.labels else str(index), tuple(probabilities))
 
-    def _raw(self, features: object) -> tuple[str, bytes | memoryview | array[float]]:
+    def _raw(self, features: object) -> tuple[str, bytes | memoryview]:
         """("f32" or "u8", the row's bytes)."""
         n = self.n_inputs
         if isinstance(features, (list, tuple)):
@@ -150,28 +163,29 @@ class Classifier:
                 raise self._wrong_length(len(features))
             try:
                 return "f32", memoryview(array("f", features)).cast("B")
-            except (TypeError, OverflowError):
+            except (TypeError, ValueError, OverflowError):
                 raise self._not_numbers(features) from None
         try:
             view = memoryview(features)  # type: ignore[arg-type]
-        except TypeError:
+        except (TypeError, ValueError, BufferError):
             kind = type(features).__name__
             raise RequestError(422, f"features must be numbers or bytes, got {kind}", "features") from None
-        if view.itemsize == 1 and view.format in ("B", "c"):
+        kind = view.format.lstrip("@=<")
+        if kind in ("B", "c"):
             if view.nbytes not in (n, 4 * n):
                 raise RequestError(
                     400,
                     f"features must have {n} bytes of u8 or {4 * n} of f32, got {view.nbytes}",
                     "features",
                 )
-            return "u8" if view.nbytes == n else "f32", view.tobytes() if view.ndim != 1 else view.cast("B")
-        values = view.nbytes // view.itemsize
-        if values != n:
-            raise self._wrong_length(values)
-        if view.format == "f" and view.c_contiguous:
-            return "f32", view.cast("B")
-        flat = view.tolist() if view.ndim == 1 else memoryview(view.tobytes()).cast(view.format).tolist()  # type: ignore[call-overload]
-        return "f32", memoryview(array("f", flat)).cast("B")
+            return "u8" if view.nbytes == n else "f32", view.tobytes()
+        if kind not in NUMBER_FORMATS or struct.calcsize(kind) != view.itemsize:
+            raise RequestError(422, f"features must be numbers, got a buffer of format {view.format!r}", "features")
+        if view.nbytes != n * view.itemsize:
+            raise self._wrong_length(view.nbytes // view.itemsize)
+        if kind == "f":
+            return "f32", view.tobytes()
+        return "f32", memoryview(array("f", struct.unpack(f"{n}{kind}", view.tobytes()))).cast("B")
 
     def _wrong_length(self, found: int) -> RequestError:
         return RequestError(400, f"features must have {self.n_inputs} values, got {found}", "features")

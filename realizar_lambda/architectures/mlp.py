@@ -11,8 +11,10 @@ row is no whole number of blocks is stored with zero columns up to one; docs/apr
 from __future__ import annotations
 
 from collections import namedtuple
-from math import isfinite, prod
+from math import prod
+from reprlib import repr as short_repr
 
+from realizar_lambda import ops
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.program import ACTIVATIONS, Builder, Program
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 1 << 20
 MAX_LAYERS = 256
+MAX_NUMBER = 1e30
+"""Of a normalisation's numbers, and of what is computed from them: well inside an f32."""
 OUTPUTS = ("softmax", "sigmoid")
 
 
@@ -48,10 +52,13 @@ class MLP(namedtuple("MLP", "input_shape n_inputs n_outputs multiplier shift lay
         layers = tuple(_layer(file, i, sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
         n_channels = shape[0] if len(shape) == 3 else 1
         multiplier, shift = _normalization(file, n_channels, sizes[0])
+        output = _choice(file, "output", "softmax", OUTPUTS)
+        if output == "softmax" and sizes[-1] == 1:
+            raise _wrong(file, "output", output, "sigmoid for one output: softmax would always answer 1")
         return cls(
             shape, sizes[0], sizes[-1], multiplier, shift, layers,
             _choice(file, "activation", "relu", tuple(name for name in ACTIVATIONS if name != "softmax")),
-            _choice(file, "output", "softmax", OUTPUTS), _labels(file, max(sizes[-1], 2)),
+            output, _labels(file, max(sizes[-1], 2)),
         )  # fmt: skip
 
     @classmethod
@@ -61,6 +68,8 @@ class MLP(namedtuple("MLP", "input_shape n_inputs n_outputs multiplier shift lay
             raise UnsupportedError(f"a {file.metadata.get('model_type')} model in /predict", "logistic_regression")
         weight = file.tensors["coefficients"]
         n = weight.shape[-1]
+        if n > MAX_INPUTS:
+            raise UnsupportedError(f"a logistic regression of {n} features", f"at most {MAX_INPUTS}")
         weight = weight._replace(shape=(1, n))
         intercept = float(file.metadata["intercept"])  # type: ignore[arg-type]
         return cls((n,), n, 1, (1.0,), (0.0,), ((weight, intercept),), "relu", "sigmoid", _labels(file, 2))
@@ -81,8 +90,7 @@ def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
 
 
 def _wrong(file: ModelFile, key: str, found: object, allowed: str) -> FormatError:
-    text = repr(found)
-    return FormatError(file.path, None, f"{key} is {text if len(text) < 80 else text[:77] + '...'}, must be {allowed}")
+    return FormatError(file.path, None, f"{key} is {short_repr(found)}, must be {allowed}")
 
 
 def _integers(file: ModelFile, key: str, least: int, most: int) -> tuple[int, ...]:
@@ -117,6 +125,8 @@ def _labels(file: ModelFile, n_classes: int) -> tuple[str, ...] | None:
 
 def _layer(file: ModelFile, number: int, n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
     weight, bias = (_tensor(file, f"layers.{number}.{part}") for part in ("weight", "bias"))
+    if weight.block.name not in ops.MATMUL_BLOCKS:
+        raise UnsupportedError(f"{file.path}: tensor {weight.name!r} of type {weight.block.name}", ops.MATMUL_BLOCKS)
     columns = -(-n_in // weight.block.n_elements) * weight.block.n_elements
     if number > 0 and columns != n_in:
         raise _wrong(file, f"layers.{number}.weight", weight.block.name, f"a type whose block divides {n_in} columns")
@@ -145,17 +155,21 @@ def _normalization(file: ModelFile, n_channels: int, n_inputs: int) -> tuple[tup
     n = max(len(means), len(stds))
     if any(len(values) not in (1, n) for values in (means, stds)) or n not in (1, n_channels, n_inputs):
         raise _wrong(file, "normalization", (len(means), len(stds)), f"1, {n_channels} or {n_inputs} means and stds")
-    if type(scale) not in (int, float) or not isfinite(scale) or any(std <= 0.0 for std in stds):
-        raise _wrong(file, "normalization", value, "a finite scale and positive stds")
+    if not _is_number(scale) or any(std <= 0.0 for std in stds):
+        raise _wrong(file, "normalization", value, f"a scale of at most {MAX_NUMBER:g} and positive stds")
     means, stds = (values * n if len(values) == 1 else values for values in (means, stds))
-    return tuple(scale / std for std in stds), tuple(-mean / std for mean, std in zip(means, stds, strict=True))
+    multiplier = tuple(scale / std for std in stds)
+    shift = tuple(-mean / std for mean, std in zip(means, stds, strict=True))
+    if not all(map(_is_number, multiplier + shift)):
+        raise _wrong(file, "normalization", value, f"scale / std and mean / std of at most {MAX_NUMBER:g}")
+    return multiplier, shift
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) <= MAX_NUMBER  # type: ignore[arg-type]
 
 
 def _floats(file: ModelFile, key: str, value: object) -> list[float]:
-    if (
-        not isinstance(value, list)
-        or not 1 <= len(value) <= MAX_INPUTS
-        or any(type(v) not in (int, float) or not isfinite(v) or abs(v) > 1e30 for v in value)
-    ):
-        raise _wrong(file, f"normalization.{key}", value, "a list of finite numbers")
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_INPUTS or not all(map(_is_number, value)):
+        raise _wrong(file, f"normalization.{key}", value, f"a list of numbers of at most {MAX_NUMBER:g}")
     return [float(v) for v in value]

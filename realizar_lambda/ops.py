@@ -112,6 +112,7 @@ EXPORTS = {
     "realizar_run": ("v", "piiip"),  # table, n_ops, n_tokens, position, team
     "realizar_worker": ("v", "pi"),  # team, thread
     "realizar_lanes": ("i", ""),
+    "realizar_sample": ("i", "p"),  # a record of SAMPLING; the token, or one of SAMPLING_FAULTS
     "realizar_transpose": ("v", "ppiii"),  # out, x (n_rows, n_columns), n_rows, n_columns, bytes of an element
     "realizar_skip_strings": ("i", "piiiip"),  # data, n_bytes, start, n_strings, most bytes of one, offsets u64 or 0
     # vocabularies: kernels/lexicon.py
@@ -169,3 +170,34 @@ STAGE = {"table": 0, "trailing": 1, "keeps_gaps": 2}
 def encode_scratch_bytes(n_bytes: int) -> int:
     """Working memory for encoding a text of n bytes."""
     return 57 * (n_bytes + 2)
+
+_SAMPLING = (
+    # what is sampled: logits (n_vocab,) f32; scratch of sampling_scratch_bytes(n_vocab), its counts zero
+    "logits:p n_vocab:i scratch:p "
+    # history (n_history,) i32, its first n_prompt ids the prompt's; a drawn token is appended
+    "history:p n_prompt:i n_history:i seed:i n_drawn:i "
+    # penalties over the last `window` ids (0 is all), biases (n_bias,) i32 and f32, banned (n_banned,) i32, stop ids
+    # (n_stop,) i32 banned until min_tokens are drawn
+    "window:i repetition_penalty:f presence_penalty:f frequency_penalty:f "
+    "bias_ids:p bias_values:p n_bias:i banned:p n_banned:i stop_ids:p n_stop:i min_tokens:i "
+    # truncation: each is off at 0, 1, 0 and 1
+    "temperature:f top_k:i top_p:f min_p:f typical_p:f "
+    # where wants_logprobs: that of the drawn token, and those of the best n_top (top_ids i32, top_logprobs f64), of
+    # which there were n_listed
+    "wants_logprobs:i n_top:i n_listed:i top_ids:p top_logprobs:p logprob:f "
+    # where a fault lies
+    "fault_at:i"
+)
+SAMPLING = {field.partition(":")[0]: word for word, field in enumerate(_SAMPLING.split())}
+"""The words of the record that one native call samples from, by name."""
+SAMPLING_FLOATS = frozenset(field.partition(":")[0] for field in _SAMPLING.split() if field.endswith(":f"))
+
+SAMPLING_FAULTS = {-1: "not finite", -2: "all banned"}
+SAMPLING_BLOCK = 64
+SAMPLING_BUCKETS = 2048
+
+
+def sampling_scratch_bytes(n_vocab: int) -> int:
+    """Working memory of `realizar_sample`: five arrays of a value per token, two per block, and a histogram."""
+    n_blocks = -(-n_vocab // SAMPLING_BLOCK)
+    return n_blocks * SAMPLING_BLOCK * (8 + 4 * 4) + n_blocks * (8 + 4) + (SAMPLING_BUCKETS + 8) * 8

@@ -17,6 +17,7 @@ from realizar_lambda.kernels import (
     merging,
     norms,
     positions,
+    sampling,
     segmenting,
     splitting,
     strings,
@@ -24,7 +25,7 @@ from realizar_lambda.kernels import (
 
 CONTENTS = (
     copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention, lexicon,
-    splitting, merging, segmenting,
+    splitting, merging, segmenting, sampling,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -116,6 +116,26 @@ def f32_to_bits(typingctx, value):
 
 
 @intrinsic
+def bits_to_f64(typingctx, bits):
+    """The f64 whose bits these are."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+@intrinsic
+def f64_to_bits(typingctx, value):
+    """The bits of an f64."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
 def atomic_add(typingctx, pointer, value):
     """Add to an int64 in memory, sequentially consistent; the value before."""
 

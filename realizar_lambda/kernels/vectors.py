@@ -7,7 +7,7 @@
     store(x, i, v)
     splat(F32, s)                s in every lane
     fma(a, b, c)                 a * b + c, rounded once
-    convert(T, v)                signed integer <-> float, f16 <-> f32, sign-extending or truncating integers
+    convert(T, v)                signed integer <-> float, float <-> float, sign-extending or truncating integers
     zero_extend(T, v)            unsigned widening
     bitcast(T, v)                the same bits, other lanes
     minimum, maximum             lane by lane; the second operand where one is NaN (x86's rule)
@@ -42,6 +42,7 @@ _LLVM = {
     "i64": ir.IntType(64),
     "f16": ir.HalfType(),
     "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
 }
 _NUMBA = {
     "i8": types.int8,
@@ -49,11 +50,12 @@ _NUMBA = {
     "i32": types.int32,
     "i64": types.int64,
     "f32": types.float32,
+    "f64": types.float64,
 }
 
 
 class Vector(types.Type):
-    """`lanes` elements; `element` is one of i8 i16 i32 i64 f16 f32. Integer lanes have no sign of their own."""
+    """`lanes` elements; `element` is one of i8 i16 i32 i64 f16 f32 f64. Integer lanes have no sign of their own."""
 
     def __init__(self, element: str, lanes: int) -> None:
         self.element = element
@@ -161,7 +163,7 @@ def splat(typingctx, kind, scalar):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """a * b + c, rounded once, for f32 lanes."""
+    """a * b + c, rounded once, for float lanes."""
 
     def codegen(context, builder, sig, args):
         return call_llvm(builder, f"llvm.fma.{_name(a)}", a.llvm, args)
@@ -171,19 +173,18 @@ def fma(typingctx, a, b, c):
 
 @intrinsic
 def convert(typingctx, kind, value):
-    """Between lane types of one count: signed integer to float and back (toward zero), f16 and f32, i8 to i32..."""
+    """Between lane types of one count: signed integer to float and back (toward zero), f32 to f16, i8 to i32..."""
     result = kind.instance_type
 
     def codegen(context, builder, sig, args):
         source, target = value, result
+        wider = int(target.element[1:]) > int(source.element[1:])
         if source.is_float and target.is_float:
-            narrow = source.element == "f32"
-            return (builder.fptrunc if narrow else builder.fpext)(args[1], target.llvm)
+            return (builder.fpext if wider else builder.fptrunc)(args[1], target.llvm)
         if source.is_float:
             return builder.fptosi(args[1], target.llvm)
         if target.is_float:
             return builder.sitofp(args[1], target.llvm)
-        wider = int(target.element[1:]) > int(source.element[1:])
         return (builder.sext if wider else builder.trunc)(args[1], target.llvm)
 
     return result(kind, value), codegen

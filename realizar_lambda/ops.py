@@ -110,6 +110,7 @@ OPS = {name: _op(number, name, fields) for number, (name, fields) in enumerate(_
 EXPORTS = {
     # name: result kind, argument kinds ("v" is none)
     "realizar_run": ("v", "piiip"),  # table, n_ops, n_tokens, position, team
+    "realizar_call": ("v", "p"),  # the five arguments of realizar_run, as int64 in memory
     "realizar_worker": ("v", "pi"),  # team, thread
     "realizar_lanes": ("i", ""),
     "realizar_sample": ("i", "p"),  # a record of SAMPLING; the token, or one of SAMPLING_FAULTS

@@ -32,6 +32,7 @@ from realizar_lambda.kernels.memory import (
     i64p,
     pause,
     sched_yield,
+    u8p,
 )
 from realizar_lambda.kernels.vectors import LANES, TARGET
 
@@ -71,8 +72,8 @@ def walk(table, n_ops, n_tokens, position, thread, n_threads, team):
             meet(team, n_threads)
 
 
-@export
-def realizar_run(table, n_ops, n_tokens, position, team):
+@kernel(types.void, u8p, I64, I64, I64, u8p)
+def run(table, n_ops, n_tokens, position, team):
     """Run a program with the whole team; returns when every thread is done."""
     words = cast(i64p, team)
     n_threads = words[2]
@@ -89,6 +90,19 @@ def realizar_run(table, n_ops, n_tokens, position, team):
     walk(cast(i64p, table), n_ops, n_tokens, position, 0, n_threads, words)
     if n_threads > 1:
         meet(words, n_threads)
+
+
+@export
+def realizar_run(table, n_ops, n_tokens, position, team):
+    """`run`, with its arguments as C passes them."""
+    run(table, n_ops, n_tokens, position, team)
+
+
+@export
+def realizar_call(arguments):
+    """`run`, with its arguments in memory: one argument is the least that a call from Python can cost."""
+    words = cast(i64p, arguments)
+    run(cast(u8p, words[0]), words[1], words[2], words[3], cast(u8p, words[4]))
 
 
 @export

@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, read_f16, u8p, u16p, write_f16
+from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, prefetch, read_f16, u8p, u16p, write_f16
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -25,6 +25,8 @@ from realizar_lambda.kernels.vectors import (
 )
 
 I64 = types.int64
+AHEAD = 1024
+"""Bytes ahead of a row's reading that are asked for."""
 F32V, F16V, I16V, I32V = (
     vector("f32", LANES),
     vector("f16", LANES),
@@ -63,7 +65,7 @@ def _bf16_one(row, i):
     return bits_to_f32(types.uint32(cast(u16p, row)[i]) << types.uint32(16))
 
 
-def _kernels(lanes, one) -> DenseKernels:
+def _kernels(lanes, one, n_bytes) -> DenseKernels:
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
         i = 0
@@ -79,6 +81,7 @@ def _kernels(lanes, one) -> DenseKernels:
         acc0, acc1, acc2, acc3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
         i = 0
         while i + 4 * LANES <= n_columns:
+            prefetch(row, i * n_bytes + AHEAD)
             acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
             acc1 = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), acc1)
             acc2 = fma(lanes(row, i + 2 * LANES), load(F32V, x, i + 2 * LANES), acc2)
@@ -96,9 +99,9 @@ def _kernels(lanes, one) -> DenseKernels:
     return DenseKernels(decode, dot, decode)
 
 
-F32 = _kernels(_f32_lanes, _f32_one)
-F16 = _kernels(_f16_lanes, _f16_one)
-BF16 = _kernels(_bf16_lanes, _bf16_one)
+F32 = _kernels(_f32_lanes, _f32_one, 4)
+F16 = _kernels(_f16_lanes, _f16_one, 2)
+BF16 = _kernels(_bf16_lanes, _bf16_one, 2)
 
 
 @kernel(F32V, u8p, I64, I64)

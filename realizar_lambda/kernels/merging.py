@@ -25,6 +25,7 @@ IGNORES_MERGES, BY_CHARACTER, BY_SCORE, FUSES_UNKNOWN, WHOLE_LINES = (
 )
 SHORT = 48  # places up to which searching again beats a heap
 NEVER = 9223372036854775807
+NO_SCORE = 0xFF800000  # the bits of -inf: a token that is never joined
 LOW = 4294967295
 
 
@@ -40,6 +41,8 @@ def join(lexicon, text, left, right, start, end):
         if token < 0:
             return I64(NEVER)
         bits = I64(f32_to_bits(cast(f32p, lexicon[SCORES])[token] + types.float32(0.0)))
+        if bits == NO_SCORE:
+            return I64(NEVER)
         falling = bits if bits >= 0x80000000 else 0x7FFFFFFF - bits
         return (falling - 0x80000000) * 4294967296 + token
     if left < 0 or right < 0:

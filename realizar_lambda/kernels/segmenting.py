@@ -12,7 +12,7 @@ from realizar_lambda.kernels.compiler import export, kernel
 from realizar_lambda.kernels.lexicon import MAX_BYTES, SEED, find_hashed, hash_on
 from realizar_lambda.kernels.memory import at, cast, f64p, i32p, i64p, u8p
 from realizar_lambda.kernels.merging import FLAGS, UNKNOWN, fall_back
-from realizar_lambda.kernels.splitting import length_at
+from realizar_lambda.kernels.splitting import N_STAGES, length_at, split
 
 I64 = types.int64
 I32 = types.int32
@@ -21,6 +21,7 @@ F64 = types.float64
 WEIGHTS, LENGTHS = (ops.LEXICON[name] for name in ("weights", "lengths"))
 SINGLE_PRECISION = ops.LEXICON_FLAGS["single_precision"]
 NOTHING = -1.7976931348623157e308  # below any sum of weights
+LARGE = 100000.0  # where sums in single precision begin again from 0, as sentencepiece lets them
 
 
 @kernel(F64, i64p, F64)
@@ -38,24 +39,22 @@ def offer(best, befores, tokens, start, end, token, sum):
         tokens[end] = I32(token)
 
 
-@export
-def realizar_encode_unigram(lexicon, text, n, unknown_weight, out, scratch):
-    """The tokens of the greatest sum of weights for `n` bytes of valid UTF-8, `out` (n,) i32; how many.
-
-    `scratch` has room for `ops.encode_scratch_bytes(n)`.
-    """
-    lexicon = cast(i64p, lexicon)
-    out = cast(i32p, out)
-    best = cast(f64p, scratch)
-    befores = cast(i32p, at(scratch, 8 * (n + 1)))
-    tokens = at(befores, 4 * (n + 1))
+@kernel(types.void, i64p, u8p, I64, F64, f64p, i32p, i32p)
+def find_best(lexicon, text, n, unknown_weight, best, befores, tokens):
+    """For each place of `n` bytes, the token that ends there on the best way, and where it begins."""
     weights = cast(f64p, lexicon[WEIGHTS])
     lengths = cast(i64p, lexicon[LENGTHS])
     for i in range(n + 1):
         best[i] = NOTHING
     best[0] = 0.0
+    furthest = I64(0)
     place = I64(0)
     while place < n:
+        if lexicon[FLAGS] & SINGLE_PRECISION and abs(best[place]) > LARGE:
+            offset = best[place]
+            for i in range(place, furthest + 1):
+                if best[i] > NOTHING:
+                    best[i] = rounded(lexicon, best[i] - offset)
         character = min(length_at(text, place), n - place)
         is_token = False
         h = lexicon[SEED]
@@ -67,20 +66,20 @@ def realizar_encode_unigram(lexicon, text, n, unknown_weight, out, scratch):
             token = find_hashed(lexicon, at(text, place), length, h)
             if token >= 0 and weights[token] > NOTHING:
                 is_token = is_token or length == character
-                offer(
-                    best, befores, tokens, place, place + length, token, rounded(lexicon, best[place] + weights[token])
-                )
+                sum = rounded(lexicon, best[place] + weights[token])
+                offer(best, befores, tokens, place, place + length, token, sum)
+                furthest = max(furthest, place + length)
             if length < 62 and possible >> (length + 1) == 0:
                 break
         if not is_token:
             offer(best, befores, tokens, place, place + character, -1, rounded(lexicon, best[place] + unknown_weight))
+            furthest = max(furthest, place + character)
         place += character
-    return write_path(lexicon, text, n, befores, tokens, out)
 
 
-@kernel(I64, i64p, u8p, I64, i32p, i32p, i32p)
-def write_path(lexicon, text, n, befores, tokens, out):
-    """Write the tokens on the way that ends at `n`, in order; how many. Reverses `befores` as it goes."""
+@kernel(I64, i64p, u8p, I64, i32p, i32p, i32p, I64)
+def write_path(lexicon, text, n, befores, tokens, out, n_out):
+    """Append the tokens on the way that ends at `n`, in order; how many there are. Reverses `befores` as it goes."""
     end = n
     following = n
     while end > 0:
@@ -88,7 +87,6 @@ def write_path(lexicon, text, n, befores, tokens, out):
         befores[end] = I32(following)
         following = end
         end = before
-    n_out = I64(0)
     start = I64(0)
     is_first = True
     end = following
@@ -102,6 +100,31 @@ def write_path(lexicon, text, n, befores, tokens, out):
             is_first = False
         start = end
         end = I64(befores[end])
+    return n_out
+
+
+@export
+def realizar_encode_unigram(lexicon, text, n, unknown_weight, out, scratch):
+    """The tokens of the greatest sum of weights for each piece of valid UTF-8, `out` (n,) i32; how many.
+
+    `scratch` has room for `ops.encode_scratch_bytes(n)`.
+    """
+    lexicon = cast(i64p, lexicon)
+    out = cast(i32p, out)
+    room = n + 2
+    best = cast(f64p, scratch)
+    befores = cast(i32p, at(scratch, 8 * room))
+    tokens = at(befores, 4 * room)
+    first = at(tokens, 4 * room)
+    second = at(first, 8 * room)
+    n_pieces = split(lexicon, text, n, cast(u8p, at(second, 8 * room)), first, second)
+    pieces = second if lexicon[N_STAGES] % 2 else first
+    n_out = I64(0)
+    for i in range(n_pieces):
+        piece = at(text, I64(pieces[2 * i]))
+        length = I64(pieces[2 * i + 1]) - I64(pieces[2 * i])
+        find_best(lexicon, piece, length, unknown_weight, best, befores, tokens)
+        n_out = write_path(lexicon, piece, length, befores, tokens, out, n_out)
     return n_out
 
 

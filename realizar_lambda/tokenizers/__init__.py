@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["from_model_file", "load"]
 
-MODELS = {"gguf-v2": "from_gguf", "gguf-v3": "from_gguf"}
+MODELS = {"gguf-v2": "from_gguf", "gguf-v3": "from_gguf", "apr-v2": "from_apr"}
 """Format of a model file -> module with `from_metadata(path, metadata)`."""
 
-FILES: tuple[tuple[str, str], ...] = ()
+FILES = (
+    (".model", "from_sentencepiece"),
+    ("vocab.json", "from_gpt2"),
+    ("encoder.json", "from_gpt2"),
+    ("merges.txt", "from_gpt2"),
+    ("vocab.bpe", "from_gpt2"),
+)
 """End of a file's name -> module with `from_file(path)`."""
 
 SUPPORTED = "GGUF and .apr model files, tokenizer.json, SentencePiece .model, vocab.json or encoder.json with merges"

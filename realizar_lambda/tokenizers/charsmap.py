@@ -10,11 +10,14 @@ See Kanda, "Space- and time-efficient string dictionaries" (2018), and darts-clo
 
 from __future__ import annotations
 
+import re
 import struct
 
 from realizar_lambda.errors import FormatError
 
-REPLACEMENT = "\ufffd"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Charsmap:
@@ -60,9 +63,18 @@ class Charsmap:
             raise FormatError(self.path, None, f"a replacement lies at {value} of {len(self._texts)} bytes")
         return length, self._texts[value : self._texts.index(0, value)]
 
-
-def _offset(node: int) -> int:
-    return node >> 10 << ((node & 0x200) >> 6)
+    def is_plain(self, byte: int) -> bool:
+        """Whether no key is this ASCII byte, or begins with it and another of ASCII."""
+        nodes = self._nodes
+        place = _offset(nodes[0]) ^ byte
+        if place >= len(nodes) or nodes[place] & 0x800000FF != byte:
+            return True
+        if nodes[place] >> 8 & 1:
+            return False
+        place ^= _offset(nodes[place])
+        return not any(
+            (place ^ after) < len(nodes) and nodes[place ^ after] & 0x800000FF == after for after in range(1, 0x80)
+        )
 
 
 class Normalizer:
@@ -72,12 +84,15 @@ class Normalizer:
     none doubled. `kept` are strings that pass as they are, the longest first.
     """
 
-    __slots__ = ("charsmap", "kept", "removes_extra_spaces")
+    __slots__ = ("_kept", "_plain_run", "charsmap", "removes_extra_spaces")
 
-    def __init__(self, charsmap: Charsmap | None, *, removes_extra_spaces: bool, kept: tuple[str, ...] = ()) -> None:
+    def __init__(self, charsmap: Charsmap | None, *, removes_extra_spaces: bool, kept: Iterable[str] = ()) -> None:
         self.charsmap = charsmap
         self.removes_extra_spaces = removes_extra_spaces
-        self.kept = sorted((text.encode() for text in kept if text), key=len, reverse=True)
+        self._kept: dict[int, list[bytes]] = {}
+        for text in sorted((text.encode() for text in kept if text), key=len, reverse=True):
+            self._kept.setdefault(text[0], []).append(text)
+        self._plain_run: re.Pattern[bytes] | None = None
 
     def __call__(self, text: str) -> str:
         if self.charsmap is not None:
@@ -88,20 +103,33 @@ class Normalizer:
 
     def _mapped(self, text: str, charsmap: Charsmap) -> str:
         data = text.encode()
-        firsts = {kept[0] for kept in self.kept}
-        parts, i, n = [], 0, len(data)
+        skip = self._plain_run = self._plain_run or self._find_plain_run(charsmap)
+        parts: list[bytes] = []
+        i, n = 0, len(data)
         while i < n:
-            byte = data[i]
-            if byte in firsts:
-                kept = next((kept for kept in self.kept if data.startswith(kept, i)), b"")
-                if kept:
-                    parts.append(kept)
-                    i += len(kept)
-                    continue
-            length, found = charsmap.find(data, i)
+            run = skip.match(data, i)
+            if run:
+                parts.append(run[0])
+                i = run.end()
+                continue
+            kept = next((kept for kept in self._kept.get(data[i], ()) if data.startswith(kept, i)), b"")
+            length, found = (len(kept), kept) if kept else charsmap.find(data, i)
             if length == 0:
+                byte = data[i]
                 length = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
                 found = data[i : i + length]
             parts.append(found)
             i += length
         return b"".join(parts).decode("utf-8", "replace")
+
+    def _find_plain_run(self, charsmap: Charsmap) -> re.Pattern[bytes]:
+        """Matches characters that nothing replaces: those of ASCII that no key begins with, or only one in which
+        something beyond ASCII comes next."""
+        plain = b"".join(
+            b"\\x%02x" % byte for byte in range(0x20, 0x7F) if byte not in self._kept and charsmap.is_plain(byte)
+        )
+        return re.compile(b"[%b]+(?![\x80-\xff])" % plain if plain else b"(?!)")
+
+
+def _offset(node: int) -> int:
+    return node >> 10 << ((node & 0x200) >> 6)

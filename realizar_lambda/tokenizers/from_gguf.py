@@ -7,8 +7,8 @@ from collections import namedtuple
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats.gguf_strings import StringArray
 from realizar_lambda.tokenizers.models import AT_STARTS, NEVER, ByteLevel, SentencePiece
-from realizar_lambda.tokenizers.pretokenizer import PreTokenizer, Stage
-from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES
+from realizar_lambda.tokenizers.pretokenizer import PreTokenizer
+from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES, WORD_STAGE
 from realizar_lambda.tokenizers.special_tokens import ASCII_SPACES, SpecialToken, SpecialTokens
 from realizar_lambda.tokenizers.stop_tokens import END_OF_TURN, first_of, stop_ids, types_by_name
 from realizar_lambda.tokenizers.strings import PackedStrings
@@ -64,6 +64,8 @@ class Metadata:
     def strings(self, key: str) -> PackedStrings:
         """An array of strings. Raises FormatError where it is not there."""
         value = self._values.get(PREFIX + key)
+        if isinstance(value, PackedStrings):
+            return value
         if not isinstance(value, StringArray):
             raise FormatError(self.path, None, f"{PREFIX}{key} is {value!r:.60}, it must be an array of strings")
         return PackedStrings.from_array(value)
@@ -204,12 +206,12 @@ def _by_character(metadata: Metadata, kind: Kind) -> Tokenizer:
 def _by_score(metadata: Metadata, kind: Kind) -> Tokenizer:
     vocabulary = _vocabulary(metadata)
     scores = metadata.numbers("scores", len(vocabulary))
-    vocabulary.use_scores(bytes(4 * len(vocabulary)) if scores is None else scores)
+    vocabulary.use_scores([0.0] * len(vocabulary) if scores is None else scores)
     vocabulary.use_byte_tokens(vocabulary.find_byte_tokens())
     vocabulary.use_unknown(metadata.token("unknown", len(vocabulary), 0) or 0)
     vocabulary.use_flags("by_character", "by_score")
     if not vocabulary.joins_across("▁"):
-        vocabulary.use_splitter(PreTokenizer((Stage("▁+[^▁]*|[^▁]+"),)))
+        vocabulary.use_splitter(PreTokenizer((WORD_STAGE,)))
     has_prefix = metadata.flag("add_space_prefix", True)
     prefix = AT_STARTS if has_prefix else NEVER
     return _finished(metadata, kind, vocabulary, SentencePiece(vocabulary, prefix=prefix, strips_first=has_prefix))

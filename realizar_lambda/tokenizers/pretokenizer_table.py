@@ -78,6 +78,8 @@ PUNCTUATION = r"\p{P}\$+<=>\^~|"
 CLAUSES = Stage(r" ?[^(\s|.,!?…。，、।۔،)]+")
 LINE_RUNS = Stage(r"[^\n]+|[\n]+")
 KANA_AND_HAN = Stage(r"[一-龥぀-ゟ゠-ヿ]+")
+WORD_STAGE = Stage("▁+[^▁]*|[^▁]+")
+"""Splits before each run of U+2581: sound where no token has one behind something else."""
 UP_TO_THREE_DIGITS = Stage(r"\p{N}{1,3}")
 
 _FAMILIES = (

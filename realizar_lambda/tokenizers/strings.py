@@ -8,9 +8,11 @@ from __future__ import annotations
 import struct
 from collections import namedtuple
 
+from realizar_lambda.errors import FormatError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from realizar_lambda.formats.gguf_strings import StringArray
 
@@ -41,3 +43,22 @@ class PackedStrings(namedtuple("PackedStrings", "data n_strings")):
             position += 8 + struct.unpack_from("<Q", self.data, position)[0]
         (length,) = struct.unpack_from("<Q", self.data, position)
         return bytes(self.data[position + 8 : position + 8 + length])
+
+
+MAX_GAPS = 1 << 16
+
+
+def strings_by_id(path: str, ids: Mapping[str, object]) -> PackedStrings:
+    """The tokens of a mapping from token to id, by id; ids that no token has are empty strings.
+
+    Raises FormatError for an id that is no integer, negative, used twice, or far beyond the number of tokens.
+    """
+    limit = len(ids) + MAX_GAPS
+    texts: dict[int, bytes] = {}
+    for text, token in ids.items():
+        if type(token) is not int or not 0 <= token < limit:
+            raise FormatError(path, None, f"token {text!r:.60} has id {token!r:.60}, ids are 0 to {limit - 1}")
+        if token in texts:
+            raise FormatError(path, None, f"tokens {texts[token].decode()!r:.60} and {text!r:.60} both have id {token}")
+        texts[token] = text.encode()
+    return PackedStrings.from_bytes(texts.get(token, b"") for token in range(max(texts, default=-1) + 1))

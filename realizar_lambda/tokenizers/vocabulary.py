@@ -183,14 +183,16 @@ class Vocabulary:
                 "together are a token",
             )
 
-    def use_scores(self, scores: Sequence[float]) -> None:
+    def use_scores(self, scores: Sequence[float], *, never_joined: Iterable[int] = ()) -> None:
         """Join neighbours in the order of falling scores of the joined token, (n_tokens,) f32.
 
         Raises FormatError for a score that is not finite.
         """
         kept = array("f")
-        kept.frombytes(memoryview(scores).cast("B")) if isinstance(scores, memoryview) else kept.extend(scores)
+        kept.frombytes(scores.cast("B")) if isinstance(scores, memoryview) else kept.extend(scores)
         _check_finite(self.path, kept)
+        for token in never_joined:
+            kept[token] = float("-inf")
         self._keep("scores", kept)
 
     def use_weights(self, weights: Sequence[float]) -> None:

@@ -3,6 +3,9 @@
 model = realizar_lambda.load("models/mnist_mlp.apr")
 model.predict(pixels)
 
+llm = realizar_lambda.load("models/stories.gguf")
+llm.generate("Once upon a time", max_tokens=64).text
+
 Names are looked up when they are first used, so importing the package costs next to nothing.
 """
 
@@ -14,11 +17,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from realizar_lambda.classification import Classifier, Prediction
     from realizar_lambda.errors import FormatError, RealizarError, RequestError, UnsupportedError
+    from realizar_lambda.generation import Generation
+    from realizar_lambda.language_model import LanguageModel
     from realizar_lambda.loading import load
 
 __all__ = [
     "Classifier",
     "FormatError",
+    "Generation",
+    "LanguageModel",
     "Prediction",
     "RealizarError",
     "RequestError",
@@ -30,6 +37,8 @@ __all__ = [
 _HOMES = {
     "Classifier": "classification",
     "FormatError": "errors",
+    "Generation": "generation",
+    "LanguageModel": "language_model",
     "Prediction": "classification",
     "RealizarError": "errors",
     "RequestError": "errors",

@@ -1,6 +1,7 @@
-"""A language model over token ids: logits, and contexts that remember. It knows no text and no sampling.
+"""A language model over token ids: logits, and contexts that remember. What it does with text is inherited.
 
 llm = LanguageModel.open("stories.gguf")
+llm.generate("Once upon a time")        and the rest of generation/text_model.py
 llm.logits([1, 403, 407])               (n_tokens, n_vocab) f32: numpy.asarray works on it
 context = llm.context(capacity=512)     a KV cache and working memory of its own
 context.evaluate([1, 403, 407])         (n_vocab,) f32: the logits after the last of these
@@ -11,12 +12,14 @@ context.truncate(2)                     forget all but the first two
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from array import array
 
 from realizar_lambda import native
 from realizar_lambda.architectures import families
 from realizar_lambda.architectures.decoder import HEAD_ROWS
 from realizar_lambda.errors import CapacityError, RequestError
+from realizar_lambda.generation.text_model import TextModel
 from realizar_lambda.ops import DENSE_BLOCKS
 from realizar_lambda.program import ELEMENT_BYTES, Session
 
@@ -43,7 +46,11 @@ def shared_team(n_threads: int) -> native.Team:
     return _teams[key]
 
 
-class LanguageModel:
+_turn = allocate_lock()
+"""Held while a team runs a program: callers' threads take turns, a token or a chunk each."""
+
+
+class LanguageModel(TextModel):
     """A loaded decoder. `config` is its numbers, `tensors` its weights by the file's names, still in the file.
 
     `n_threads` defaults to REALIZAR_THREADS, else one per CPU this process may use; `cache_element` is "f16", or
@@ -127,6 +134,7 @@ class Context:
         self._chunk = program.sections["main"].max_tokens
         self._into = self._session.view(ids, self._chunk)
         self._logits = self._session.view(program.output, HEAD_ROWS)
+        self._last_logits = self._logits[: model.n_vocab]
         self._stream = next(buffer for buffer in program.buffers if buffer.name == "stream")
         self._last = next(buffer for buffer in program.buffers if buffer.name == "last")
 
@@ -150,7 +158,24 @@ class Context:
         self._room_for(len(ids))
         for begin in range(0, len(ids), self._chunk):
             self._prefill(ids[begin : begin + self._chunk], is_last=begin + self._chunk >= len(ids))
-        return self._logits[: self.model.n_vocab]
+        return self._last_logits
+
+    def append(self, token_ids: Sequence[int]) -> None:
+        """As `evaluate`, where the logits are not wanted."""
+        ids = self.model.checked(token_ids)
+        self._room_for(len(ids))
+        for begin in range(0, len(ids), self._chunk):
+            self._prefill(ids[begin : begin + self._chunk], is_last=False)
+
+    def step(self, token_id: int) -> memoryview[Any]:
+        """As `evaluate` of one id that is known to be in the vocabulary."""
+        position = len(self.ids)
+        self._room_for(1)
+        self._into[0] = token_id
+        with _turn:
+            self._session.run(1, position, first="main", last="head")
+        self.ids.append(token_id)
+        return self._last_logits
 
     def evaluate_all(self, ids: array[int], out: memoryview[Any]) -> None:
         """Append tokens and write the logits after each to `out`, n_tokens * n_vocab f32 as bytes."""
@@ -165,19 +190,21 @@ class Context:
             for row in range(0, len(part), HEAD_ROWS):
                 n = min(HEAD_ROWS, len(part) - row)
                 self._session.view(self._last, n)[:] = stream[row * width : (row + n) * width]
-                self._session.run(n, first="head")
+                with _turn:
+                    self._session.run(n, first="head")
                 out[written : written + n * row_bytes] = logits[: n * row_bytes]
                 written += n * row_bytes
 
     def _prefill(self, ids: array[int], *, is_last: bool) -> None:
         n, position = len(ids), len(self.ids)
         self._into[:n] = memoryview(ids)
-        if n == 1 and is_last:
-            self._session.run(1, position, first="main", last="head")
-        else:
-            self._session.run(n, position, first="main", last="last" if is_last else "main")
-            if is_last:
-                self._session.run(1, first="head")
+        with _turn:
+            if n == 1 and is_last:
+                self._session.run(1, position, first="main", last="head")
+            else:
+                self._session.run(n, position, first="main", last="last" if is_last else "main")
+                if is_last:
+                    self._session.run(1, first="head")
         self.ids.extend(ids)
 
     def _room_for(self, n: int) -> None:

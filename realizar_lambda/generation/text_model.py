@@ -1,0 +1,164 @@
+"""What a language model does with text: `generate`, `stream` and `chat`, for LanguageModel to inherit.
+
+It knows how a request is made and no step of how it is answered.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from realizar_lambda.formats.model_file import ModelFile
+    from realizar_lambda.generation.contexts import ContextPool
+    from realizar_lambda.generation.result import Generation
+    from realizar_lambda.generation.stream import Stream
+    from realizar_lambda.tokenizers.tokenizer import Tokenizer
+
+
+class TextModel:
+    """Text in and out of a model. See docs/generation.md for every argument."""
+
+    model_file: ModelFile
+    _tokenizer: Tokenizer | None = None
+    _contexts: ContextPool | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer in the model's file, read when it is first asked for. Raises UnsupportedError for none."""
+        if self._tokenizer is None:
+            from realizar_lambda import tokenizers
+
+            if self.model_file.format == "safetensors":
+                self._tokenizer = tokenizers.load(self.model_file.path)
+            else:
+                self._tokenizer = tokenizers.from_model_file(self.model_file)
+        return self._tokenizer
+
+    @property
+    def contexts(self) -> ContextPool:
+        """The contexts kept between generations."""
+        if self._contexts is None:
+            from realizar_lambda.generation.contexts import ContextPool
+
+            self._contexts = ContextPool(self)  # type: ignore[arg-type]
+        return self._contexts
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = 50,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        typical_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        penalty_window: int | None = None,
+        logit_bias: Mapping[int, float] | Mapping[str, float] | None = None,
+        banned_ids: Iterable[int] = (),
+        min_tokens: int = 0,
+        seed: int | None = None,
+        logprobs: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
+        ignore_eos: bool = False,
+        deadline: float | None = None,
+        share_key: str | None = "",
+        add_special: bool = True,
+        parse_special: bool = False,
+    ) -> Generation:
+        """Go on from `prompt`, text or token ids. Raises RequestError for what cannot be done."""
+        stream = self.stream(
+            prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            penalty_window=penalty_window,
+            logit_bias=logit_bias,
+            banned_ids=banned_ids,
+            min_tokens=min_tokens,
+            seed=seed,
+            logprobs=logprobs,
+            stop=stop,
+            stop_token_ids=stop_token_ids,
+            ignore_eos=ignore_eos,
+            deadline=deadline,
+            share_key=share_key,
+            add_special=add_special,
+            parse_special=parse_special,
+        )
+        for _ in stream:
+            pass
+        return stream.generation
+
+    def stream(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = 50,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        typical_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        penalty_window: int | None = None,
+        logit_bias: Mapping[int, float] | Mapping[str, float] | None = None,
+        banned_ids: Iterable[int] = (),
+        min_tokens: int = 0,
+        seed: int | None = None,
+        logprobs: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
+        ignore_eos: bool = False,
+        deadline: float | None = None,
+        share_key: str | None = "",
+        add_special: bool = True,
+        parse_special: bool = False,
+    ) -> Stream:
+        """As `generate`, piece by piece: an iterator of `Piece`. What is wrong with the request is raised here."""
+        from realizar_lambda.generation.request import Request
+        from realizar_lambda.generation.stream import Stream
+        from realizar_lambda.sampling import SamplingSettings
+
+        settings = SamplingSettings(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            penalty_window=penalty_window,
+            logit_bias=logit_bias,
+            banned_ids=banned_ids,
+            min_tokens=min_tokens,
+            seed=seed,
+            logprobs=logprobs,
+        )
+        request = Request(
+            prompt,
+            settings,
+            max_tokens=max_tokens,
+            stop=stop,
+            stop_token_ids=stop_token_ids,
+            ignore_eos=ignore_eos,
+            deadline=deadline,
+            share_key=share_key,
+            add_special=add_special,
+            parse_special=parse_special,
+        )
+        return Stream(self, request)  # type: ignore[arg-type]

@@ -16,14 +16,15 @@ from realizar_lambda.serving.routes import ROUTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from realizar_lambda.registry import Registry
+    from realizar_lambda.registry import LoadedModel, Registry
     from realizar_lambda.serving.http import Request, Response
     from realizar_lambda.serving.router import Route
     from realizar_lambda.serving.settings import Settings
 
 NO_ROUTE = "none"  # the route label of requests that match no route
+CLIENT_LEFT = "E_CLIENT_LEFT"  # the log's code of a stream that nobody read to its end
 
 
 def native_isa() -> str:
@@ -56,7 +57,11 @@ class Application:
         self._unanswered = [True]  # popped by the first request: list.pop is atomic
 
     def respond(self, request: Request) -> Response:
-        """The response to `request`. Raises nothing: every error has a response."""
+        """The response to `request`. Raises nothing: every error has a response.
+
+        A streamed response has its `chunks` still to come where the request can stream, and is counted and logged
+        when they end; else they are its body.
+        """
         started = self.clock()
         request.is_cold_start = self._take_cold_start()
         route, allowed = self.router.match(request.method, self._path_of(request))
@@ -69,12 +74,70 @@ class Application:
             response = self._fail(error, request, allowed, trace)
         if request.request_id:
             response.headers["x-request-id"] = request.request_id
-        seconds = self.clock() - started
         name = route.path if route else NO_ROUTE
+        if response.chunks is None:
+            self._record(request, response, name, started, trace)
+            if request.method.upper() == "HEAD":
+                response.body = ""
+            return response
+        response.chunks = self._watch(response.chunks, request, response, name, started)
+        if not request.can_stream:
+            response.body = "".join(response.chunks)
+            response.chunks = None
+        return response
+
+    def load(self, name: str | None, kind: str) -> LoadedModel:
+        """The model of this name, or the default one of this kind ("classify" or "generate") for None.
+
+        Raises RequestError where there is no default, and what `Registry.get` raises.
+        """
+        if not name:
+            from realizar_lambda.serving.default_models import default_model
+
+            name = default_model(kind, self.settings, self.registry)
+        return self.registry.get(name)
+
+    def warm(self, method: str, path: str) -> None:
+        """Do before the first request what it would else wait for: import a route, load its default model.
+
+        A model that cannot be loaded does not stop the process: the routes that need it answer with the
+        reason, and so does the log line written here.
+        """
+        route, _ = self.router.match(method, path)
+        if route is None:
+            return
+        route.answer  # noqa: B018  (the property imports the module)
+        try:
+            self.load(None, route.kind)
+        except (RealizarError, OSError) as error:
+            self.log({"event": "default_model_not_loaded", "reason": str(error)})
+
+    def _watch(
+        self, chunks: Iterator[str], request: Request, response: Response, route: str, started: float
+    ) -> Iterator[str]:
+        """The chunks of a stream. An error in their midst becomes the last of them, since the status is out."""
+        trace: list[str] = []
+        try:
+            yield from chunks
+        except GeneratorExit:
+            response.code = CLIENT_LEFT
+            raise
+        except Exception as error:
+            from realizar_lambda.serving.event_stream import error_event
+
+            failed = self._fail(error, request, (), trace)
+            response.code = failed.code
+            yield error_event(str(failed.body))
+        finally:
+            self._record(request, response, route, started, trace)
+
+    def _record(self, request: Request, response: Response, route: str, started: float, trace: list[str]) -> None:
+        """Count an answered request and write its log line."""
+        seconds = self.clock() - started
         self.metrics.observe_request(
-            route=name,
+            route=route,
             model=response.model,
-            is_failed=response.status >= 400,
+            is_failed=response.status >= 400 or response.code not in ("", CLIENT_LEFT),
             is_cold_start=request.is_cold_start,
             seconds=seconds,
         )
@@ -82,7 +145,7 @@ class Application:
             "event": "request",
             "request_id": request.request_id,
             "source": request.source,
-            "route": name,
+            "route": route,
             "status": response.status,
             "latency_ms": round(seconds * 1000, 3),
             "cold_start": request.is_cold_start,
@@ -91,6 +154,7 @@ class Application:
             record["model"] = response.model
         if response.code:
             record["code"] = response.code
+        record.update(response.usage)
         if trace:
             record["trace"] = trace
         if self.settings.metrics_namespace:
@@ -98,33 +162,6 @@ class Application:
 
             embed(record, self.settings.metrics_namespace, timestamp_ms=int(time.time() * 1000))
         self.log(record)
-        if request.method.upper() == "HEAD":
-            response.body = ""
-        return response
-
-    def warm(self, method: str, path: str) -> None:
-        """Do before the first request what it would else wait for: import a route, load the default model.
-
-        A model that cannot be loaded does not stop the process: the routes that need it answer with the
-        reason, and so does the log line written here.
-        """
-        route, _ = self.router.match(method, path)
-        if route is not None:
-            route.answer  # noqa: B018  (the property imports the module)
-        try:
-            self.registry.get(self.default_model())
-        except (RealizarError, OSError) as error:
-            self.log({"event": "default_model_not_loaded", "reason": str(error)})
-
-    def default_model(self) -> str:
-        """The model of a request that names none: the settings' default, else the only one there is."""
-        names = self.registry.names()
-        if self.settings.default_model in names:
-            return self.settings.default_model
-        if len(names) == 1:
-            return names[0]
-        listed = ", ".join(names) or "none"
-        raise RequestError(422, f"the field model_id is missing; known models: {listed}", "model_id")
 
     def _take_cold_start(self) -> bool:
         try:

@@ -34,6 +34,12 @@ def failure_response(error: Exception, request_id: str, *, headers: dict[str, st
     return Response.from_json(status, value, headers=headers, code=code)
 
 
+def refusal(error: RealizarError) -> dict[str, str]:
+    """The error of one item of a batch, as it stands in the item's place."""
+    _, code, message = classify(error)
+    return {"error": message, "code": code}
+
+
 def classify(error: Exception) -> tuple[int, str, str]:
     """Status, code and sentence of an error; one that is not ours says nothing of itself."""
     if isinstance(error, RequestError):

@@ -65,7 +65,7 @@ class Integer(Field):
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong_type(name, "an integer", value)
         if value < self.low:
-            raise RequestError(400, f"{name} must be at least {self.low}, got {value}", name)
+            raise RequestError(400, f"{name} must be at least {self.low}, got {shown(value)}", name)
         return value
 
 
@@ -148,6 +148,11 @@ def is_finite_f32(numbers: Any) -> bool:
 def quoted(text: str) -> str:
     """`text` from a caller as it may stand in a message: ASCII, quoted, not long."""
     return ascii(text if len(text) <= 100 else text[:97] + "...")
+
+
+def shown(number: float) -> str:
+    """A number from a caller as it may stand in a message; Python writes no integer of thousands of digits."""
+    return f"{number}" if -1e300 < number < 1e300 else "a number past 1e300"
 
 
 def wrong_type(name: str, expected: str, found: object) -> RequestError:

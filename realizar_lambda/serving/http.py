@@ -6,11 +6,12 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Final
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+EVENTS: Final = "text/event-stream; charset=utf-8"
 
 PHRASES = {
     200: "OK",
@@ -27,7 +28,7 @@ PHRASES = {
     503: "Service Unavailable",
 }
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class Request:
@@ -37,10 +38,14 @@ class Request:
     str, bytes, None, or (from a hand-made event) anything; `is_base64` says that it is base64 text. A direct
     invocation has its fields already parsed, in `value`, and then `has_value` is true. `deadline` is the
     moment, on `time.monotonic`'s clock in seconds, by which the answer must be under way; None is never.
+    `can_stream` says that the source passes an answer on piece by piece; others get it whole. `caller` is
+    who the gateway says is asking, None where it does not say; it is asked for in one setting only (events/caller.py).
     """
 
     __slots__ = (
         "body",
+        "caller",
+        "can_stream",
         "deadline",
         "has_value",
         "headers",
@@ -66,6 +71,7 @@ class Request:
         source: str = "",
         request_id: str = "",
         deadline: float | None = None,
+        can_stream: bool = False,
     ) -> None:
         self.method = method
         self.path = path
@@ -76,6 +82,8 @@ class Request:
         self.source = source
         self.request_id = request_id
         self.deadline = deadline
+        self.can_stream = can_stream
+        self.caller: str | None = None
         self.value: object = None
         self.has_value = False
         self.is_cold_start = False
@@ -110,10 +118,11 @@ class Request:
 class Response:
     """What a caller gets: a status, headers with lower-case names and a body, str for text and bytes else.
 
-    `model` names the model that answered and `code` the error, both for logs and metrics only.
+    `chunks` is None, or the body is still to come: server-sent events as text, one or more per chunk. `model` names
+    the model that answered, `code` the error and `usage` the tokens, all three for logs and metrics only.
     """
 
-    __slots__ = ("body", "code", "headers", "model", "status")
+    __slots__ = ("body", "chunks", "code", "headers", "model", "status", "usage")
 
     def __init__(
         self,
@@ -124,9 +133,13 @@ class Response:
         headers: Mapping[str, str] | None = None,
         model: str = "",
         code: str = "",
+        chunks: Iterator[str] | None = None,
+        usage: Mapping[str, object] | None = None,
     ) -> None:
         self.status = status
         self.body = body
+        self.chunks = chunks
+        self.usage = {} if usage is None else usage  # a stream fills it in at its end
         self.headers = {"content-type": content_type, **(headers or {})}
         self.model = model
         self.code = code
@@ -140,9 +153,10 @@ class Response:
         headers: Mapping[str, str] | None = None,
         model: str = "",
         code: str = "",
+        usage: Mapping[str, object] | None = None,
     ) -> Response:
         """An ASCII JSON body. Raises ValueError where `value` holds a NaN or an infinity."""
-        return cls(status, _encode(value), JSON, headers=headers, model=model, code=code)
+        return cls(status, encode(value), JSON, headers=headers, model=model, code=code, usage=usage)
 
     @property
     def status_line(self) -> str:

@@ -15,13 +15,16 @@ class Invocation:
         self.deadline = deadline
 
     @classmethod
-    def from_context(cls, context: object) -> Invocation:
-        """Read a Lambda context; anything else, None included, gives an invocation without id or deadline."""
+    def from_context(cls, context: object, *, reserve_seconds: float = 0.0) -> Invocation:
+        """Read a Lambda context; anything else, None included, gives an invocation without id or deadline.
+
+        The deadline lies `reserve_seconds` before the moment at which Lambda ends the function.
+        """
         request_id = getattr(context, "aws_request_id", None)
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         deadline = None
         if callable(remaining):
-            deadline = time.monotonic() + max(0, remaining()) / 1000
+            deadline = time.monotonic() + max(0, remaining()) / 1000 - reserve_seconds
         return cls(request_id if isinstance(request_id, str) else "", deadline)
 
     def deadline_within(self, seconds: float | None) -> float | None:

@@ -46,6 +46,7 @@ def make_event_handler(application: Application) -> Callable[[object, object], o
     from realizar_lambda.serving.invocation import Invocation
 
     def handler(event: object, context: object) -> object:
-        return find_source(event).answer(event, Invocation.from_context(context), application)
+        invocation = Invocation.from_context(context, reserve_seconds=application.settings.reserve_seconds)
+        return find_source(event).answer(event, invocation, application)
 
     return handler

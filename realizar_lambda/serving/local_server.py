@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+from contextlib import closing
 
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
@@ -22,7 +23,7 @@ from realizar_lambda.serving.http import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from realizar_lambda.serving.application import Application
@@ -97,10 +98,19 @@ def as_wsgi(application: Application) -> Callable[[dict[str, Any], StartResponse
     def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         response = application.respond(_to_request(environ))
         start_response(response.status_line, list(response.headers.items()))
+        if response.chunks is not None:
+            return _encoded(response.chunks)
         body = response.body
         return [body.encode("utf-8") if isinstance(body, str) else body]
 
     return answer
+
+
+def _encoded(chunks: Iterator[str]) -> Iterator[bytes]:
+    """A body that is still to come. Waitress closes it when the client has left, and that ends the answering."""
+    with closing(chunks):  # type: ignore[type-var]
+        for chunk in chunks:
+            yield chunk.encode("utf-8")
 
 
 def _to_request(environ: Mapping[str, Any]) -> Request:
@@ -116,6 +126,7 @@ def _to_request(environ: Mapping[str, Any]) -> Request:
         body=environ["wsgi.input"].read(),
         source=SOURCE,
         request_id=_new_request_id(),
+        can_stream=True,
     )
 
 

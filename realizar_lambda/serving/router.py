@@ -15,19 +15,21 @@ _ROUTES_PACKAGE = "realizar_lambda.serving.routes."
 
 
 class Route:
-    """One route: method, path, the `action` that names it in a direct invocation, and where its function is.
+    """One route: method, path, the `action` that names it in a direct invocation, where its function is, and the
+    `kind` of model that answers it by default ("classify", "generate", or "" where none does).
 
     `target` is `module:function` in the routes package: the module is imported when the route is first asked,
     so a cold start pays for the routes it answers and for no other.
     """
 
-    __slots__ = ("_answer", "action", "method", "path", "target")
+    __slots__ = ("_answer", "action", "kind", "method", "path", "target")
 
-    def __init__(self, method: str, path: str, action: str, target: str) -> None:
+    def __init__(self, method: str, path: str, action: str, target: str, kind: str = "") -> None:
         self.method = method
         self.path = path
         self.action = action
         self.target = target
+        self.kind = kind
         self._answer: Answer | None = None
 
     @property

@@ -19,11 +19,14 @@ class Settings:
     | attribute | variable | default |
     |---|---|---|
     | `models_dir` | REALIZAR_MODELS_DIR | `models` in LAMBDA_TASK_ROOT or beside the package |
-    | `default_model` | REALIZAR_MODEL | `mnist_mlp` |
+    | `default_model` | REALIZAR_MODEL | "" (`default_models` says which model answers then) |
     | `max_model_bytes` | REALIZAR_MAX_MODEL_BYTES | the function's memory; None (no limit) outside Lambda |
     | `max_body_bytes` | REALIZAR_MAX_BODY_BYTES | 1 MiB, at most 6 MiB |
     | `max_json_depth` | REALIZAR_MAX_JSON_DEPTH | 32 |
     | `max_batch` | REALIZAR_MAX_BATCH | 32 |
+    | `max_tokens` | REALIZAR_MAX_TOKENS | 4096, the most that a request may ask for |
+    | `reserve_seconds` | REALIZAR_RESERVE_MS | 500 ms, what is kept of an invocation's time to answer in |
+    | `share_prefixes` | REALIZAR_SHARE_PREFIXES | none; caller, all: who goes on from whose computed prompts |
     | `metrics_namespace` | REALIZAR_METRICS_NAMESPACE | "" (no CloudWatch metrics in the log lines) |
     | `base_path` | REALIZAR_BASE_PATH | "" (a custom domain's mapping, cut off every path) |
     """
@@ -35,19 +38,25 @@ class Settings:
         "max_body_bytes",
         "max_json_depth",
         "max_model_bytes",
+        "max_tokens",
         "metrics_namespace",
         "models_dir",
+        "reserve_seconds",
+        "share_prefixes",
     )
 
     def __init__(
         self,
         *,
         models_dir: str = "",
-        default_model: str = "mnist_mlp",
+        default_model: str = "",
         max_model_bytes: int | None = None,
         max_body_bytes: int = MIB,
         max_json_depth: int = 32,
         max_batch: int = 32,
+        max_tokens: int = 4096,
+        reserve_seconds: float = 0.5,
+        share_prefixes: str = "none",
         base_path: str = "",
         metrics_namespace: str = "",
     ) -> None:
@@ -57,6 +66,9 @@ class Settings:
         self.max_body_bytes = max_body_bytes
         self.max_json_depth = max_json_depth
         self.max_batch = max_batch
+        self.max_tokens = max_tokens
+        self.reserve_seconds = reserve_seconds
+        self.share_prefixes = share_prefixes
         self.base_path = base_path
         self.metrics_namespace = metrics_namespace
 
@@ -72,14 +84,25 @@ class Settings:
         base_path = environ.get("REALIZAR_BASE_PATH", "").strip("/")
         return cls(
             models_dir=models_folder(environ),
-            default_model=environ.get("REALIZAR_MODEL") or "mnist_mlp",
+            default_model=environ.get("REALIZAR_MODEL", ""),
             max_model_bytes=max_model_bytes,
             max_body_bytes=_read_integer(environ, "REALIZAR_MAX_BODY_BYTES", MIB, 1, HARD_MAX_BODY_BYTES),
             max_json_depth=_read_integer(environ, "REALIZAR_MAX_JSON_DEPTH", 32, 2, 256),
             max_batch=_read_integer(environ, "REALIZAR_MAX_BATCH", 32, 1, 4096),
+            max_tokens=_read_integer(environ, "REALIZAR_MAX_TOKENS", 4096, 1, 1 << 24),
+            reserve_seconds=_read_integer(environ, "REALIZAR_RESERVE_MS", 500, 0, 600_000) / 1000,
+            share_prefixes=_read_choice(environ, "REALIZAR_SHARE_PREFIXES", ("none", "caller", "all")),
             base_path=f"/{base_path}" if base_path else "",
             metrics_namespace=environ.get("REALIZAR_METRICS_NAMESPACE", ""),
         )
+
+
+def _read_choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """One of `choices`, the first where the variable is not set."""
+    text = environ.get(name) or choices[0]
+    if text not in choices:
+        raise UnsupportedError(f"{name}={text[:100]!r}", f"one of {', '.join(choices)}")
+    return text
 
 
 def _read_integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

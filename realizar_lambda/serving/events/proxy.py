@@ -32,6 +32,10 @@ class Proxy:
         request.request_id = invocation.request_id or request_id_of(event)
         request.deadline = invocation.deadline_within(self.timeout_seconds)
         request.body = event.get("body")
+        if application.settings.share_prefixes == "caller":
+            from realizar_lambda.serving.events.caller import caller_of
+
+            request.caller = caller_of(event)
         request.is_base64 = event.get("isBase64Encoded") is True
         return self.from_response(application.respond(request))
 

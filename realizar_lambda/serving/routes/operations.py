@@ -24,10 +24,12 @@ def health(request: Request, application: Application) -> Response:
 
 
 def ready(request: Request, application: Application) -> Response:
-    """200 where the default model is loaded or loads now, else 503 with the reason."""
+    """200 where the main model is loaded or loads now, else 503 with the reason."""
+    from realizar_lambda.serving.default_models import main_model
+
     registry = application.registry
     try:
-        registry.get(application.default_model())
+        registry.get(main_model(application.settings, registry))
     except (RealizarError, OSError) as error:
         return Response.from_json(
             503,

@@ -107,15 +107,17 @@ def predict_batch(request: Request, application: Application) -> Response:
 
 def find_classifier(name: str | None, application: Application) -> LoadedModel:
     """The model of this name, the default one for None. Raises RequestError where it does not classify."""
-    loaded = application.registry.get(name or application.default_model())
+    loaded = application.load(name, "classify")
     if not hasattr(loaded.model, "predict"):
         message = f"model {quoted(loaded.name)} generates text; /predict needs a classifier"
         raise RequestError(400, message, "model_id")
     return loaded
 
 
-def _refusal(error: RequestError) -> dict[str, Any]:
-    return {"error": error.message, "code": error.code}
+def _refusal(error: RequestError) -> dict[str, str]:
+    from realizar_lambda.serving.failures import refusal
+
+    return refusal(error)
 
 
 def _check_length(features: Sequence[float], field: str, loaded: LoadedModel) -> None:

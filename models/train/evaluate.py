@@ -28,7 +28,7 @@ MODELS_FOLDER = Path(__file__).resolve().parent.parent
 
 def measure(path: Path, split: Split) -> dict[str, Any]:
     """The share of the split's test rows that the model file answers rightly."""
-    model = realizar_lambda.load(str(path))
+    model = realizar_lambda.Classifier.open(str(path))
     answers = [prediction.index for prediction in model.predict_batch(list(split.test_features))]
     n_correct = int((np.array(answers) == split.test_labels).sum())
     n_rows = len(answers)

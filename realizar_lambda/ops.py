@@ -150,7 +150,7 @@ LEXICON = {
         (
             "tokens", "starts", "slots", "n_slots", "seed", "pairs", "n_pairs", "max_bytes",
             "scores", "byte_tokens", "unknown", "flags", "weights", "lengths",
-            "class_index", "class_pages", "n_classes", "stages", "n_stages",
+            "class_index", "class_pages", "byte_classes", "n_classes", "stages", "n_stages",
         )
     )
 }  # fmt: skip
@@ -161,16 +161,20 @@ LEXICON_FLAGS = {
     "fuses_unknown": 8,  # a run of unknown characters is one unknown token
     "whole_lines": 16,  # a piece of line feeds that is a token is that token
     "single_precision": 32,  # weights of unigrams are added as f32
+    "skips_unknown": 64,  # a byte that is no token is left out before merging, so that its neighbours can join
 }
 CROWDED, AMBIGUOUS = -2, -3  # what indexing may answer instead of a number
 LEXICON_BATCH = 16  # tokens or merges whose places in the tables are asked for ahead
-# One split of a pre-tokenizer: an automaton's address or 0, a mask of classes, whether gaps are kept.
-STAGE = {"table": 0, "trailing": 1, "keeps_gaps": 2}
+# One split of a pre-tokenizer: an automaton's address, or 0 and a mask of classes whose runs are matches where they
+# end the text, or up to their last character out of the mask `newlines`; whether what lies between matches is kept;
+# whether it splits bytes, each in the class of the character that writes it, and not characters.
+STAGE = {"table": 0, "trailing": 1, "newlines": 2, "keeps_gaps": 3, "bytewise": 4}
 
 
 def encode_scratch_bytes(n_bytes: int) -> int:
     """Working memory for encoding a text of n bytes."""
     return 57 * (n_bytes + 2)
+
 
 _SAMPLING = (
     # what is sampled: logits (n_vocab,) f32; scratch of sampling_scratch_bytes(n_vocab), its counts zero

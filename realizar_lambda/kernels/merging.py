@@ -20,8 +20,9 @@ I64 = types.int64
 I32 = types.int32
 
 SCORES, BYTE_TOKENS, UNKNOWN, FLAGS = (ops.LEXICON[name] for name in ("scores", "byte_tokens", "unknown", "flags"))
-IGNORES_MERGES, BY_CHARACTER, BY_SCORE, FUSES_UNKNOWN, WHOLE_LINES = (
-    ops.LEXICON_FLAGS[name] for name in ("ignores_merges", "by_character", "by_score", "fuses_unknown", "whole_lines")
+IGNORES_MERGES, BY_CHARACTER, BY_SCORE, FUSES_UNKNOWN, WHOLE_LINES, SKIPS_UNKNOWN = (
+    ops.LEXICON_FLAGS[name]
+    for name in ("ignores_merges", "by_character", "by_score", "fuses_unknown", "whole_lines", "skips_unknown")
 )
 SHORT = 48  # places up to which searching again beats a heap
 NEVER = 9223372036854775807
@@ -174,10 +175,13 @@ def seed(lexicon, text, start, end, tokens, starts):
             place += length
     else:
         byte_tokens = cast(i32p, lexicon[BYTE_TOKENS])
+        keeps_unknown = (lexicon[FLAGS] & SKIPS_UNKNOWN) == 0
         while place < end:
-            tokens[n] = byte_tokens[I64(text[place])]
-            starts[n] = I32(place)
-            n += 1
+            token = byte_tokens[I64(text[place])]
+            if token >= 0 or keeps_unknown:
+                tokens[n] = token
+                starts[n] = I32(place)
+                n += 1
             place += 1
     starts[n] = I32(end)
     return n

@@ -3,8 +3,7 @@
 Every byte of the text gets the class of the character that begins there, or INSIDE. A span is (start, end), two
 i32; each stage reads the spans of the stage before it and writes its own.
 
-The stages follow the record of the lexicon, STAGE_WORDS int64 words each (`ops.STAGE`): the automaton's table, or
-0 and the mask of the classes whose last run is the match; whether what lies between matches is kept.
+A stage is STAGE_WORDS int64 words, see `ops.STAGE`. Those that split bytes come last.
 """
 
 from __future__ import annotations
@@ -18,10 +17,12 @@ from realizar_lambda.kernels.memory import at, cast, i32p, i64p, u8p, u16p
 I64 = types.int64
 I32 = types.int32
 
-CLASS_INDEX, CLASS_PAGES, N_CLASSES, STAGES, N_STAGES = (
-    ops.LEXICON[name] for name in ("class_index", "class_pages", "n_classes", "stages", "n_stages")
+CLASS_INDEX, CLASS_PAGES, BYTE_CLASSES, N_CLASSES, STAGES, N_STAGES = (
+    ops.LEXICON[name] for name in ("class_index", "class_pages", "byte_classes", "n_classes", "stages", "n_stages")
 )
-TABLE, TRAILING, KEEPS_GAPS = (ops.STAGE[name] for name in ("table", "trailing", "keeps_gaps"))
+TABLE, TRAILING, NEWLINES, KEEPS_GAPS, BYTEWISE = (
+    ops.STAGE[name] for name in ("table", "trailing", "newlines", "keeps_gaps", "bytewise")
+)
 STAGE_WORDS = len(ops.STAGE)
 INSIDE = 255
 START = 1
@@ -96,21 +97,6 @@ def match_end(table, n_classes, classes, start, end):
     return last
 
 
-@kernel(I64, I64, u8p, I64, I64)
-def trailing_start(mask, classes, start, end):
-    """Where the last run of the classes in `mask` begins; `end` where there is none."""
-    first = end
-    place = end
-    while place > start:
-        place -= 1
-        while place > start and classes[place] == INSIDE:
-            place -= 1
-        if not (mask >> I64(classes[place])) & 1:
-            break
-        first = place
-    return first
-
-
 @kernel(I64, i32p, I64, I64, I64)
 def put(spans, n, start, end):
     """Append a span unless it is empty; the new number of spans."""
@@ -119,6 +105,27 @@ def put(spans, n, start, end):
     spans[2 * n] = I32(start)
     spans[2 * n + 1] = I32(end)
     return n + 1
+
+
+@kernel(I64, i64p, u8p, I64, I64)
+def run_stop(stage, classes, start, end):
+    """Where the run of the stage's set that begins at `start` stops; `start` where there is none."""
+    place = start
+    while place < end and (stage[TRAILING] >> I64(classes[place])) & 1:
+        place = after(classes, place, end)
+    return place
+
+
+@kernel(I64, i64p, u8p, I64, I64, I64)
+def run_match(stage, classes, start, stop, end):
+    """Where the run start..stop ends as a match: with the text, or before its last line feed; `start` for nowhere."""
+    if stop == end:
+        return stop
+    last = start
+    for place in range(start + 1, stop):
+        if classes[place] != INSIDE and (stage[NEWLINES] >> I64(classes[place])) & 1:
+            last = I64(place)
+    return last
 
 
 @kernel(I64, i64p, I64, u8p, i32p, I64, i32p)
@@ -130,22 +137,21 @@ def run_stage(stage, n_classes, classes, spans, n_spans, out):
         place = I64(spans[2 * i])
         end = I64(spans[2 * i + 1])
         done = place
-        if stage[TABLE] == 0:
-            place = trailing_start(stage[TRAILING], classes, place, end)
-            if keeps_gaps:
-                n = put(out, n, done, place)
-            n = put(out, n, place, end)
-            continue
         while place < end:
-            last = match_end(cast(u16p, stage[TABLE]), n_classes, classes, place, end)
-            if last == place:
-                place = after(classes, place, end)
-                continue
-            if keeps_gaps:
-                n = put(out, n, done, place)
-            n = put(out, n, place, last)
-            place = last
-            done = last
+            following = after(classes, place, end)
+            if stage[TABLE] != 0:
+                last = match_end(cast(u16p, stage[TABLE]), n_classes, classes, place, end)
+            else:
+                stop = run_stop(stage, classes, place, end)
+                last = run_match(stage, classes, place, stop, end)
+                following = max(following, stop)
+            if last > place:
+                if keeps_gaps:
+                    n = put(out, n, done, place)
+                n = put(out, n, place, last)
+                done = last
+                following = last
+            place = following
         if keeps_gaps:
             n = put(out, n, done, end)
     return n
@@ -158,8 +164,13 @@ def split(lexicon, text, n, classes, first, second):
     n_stages = lexicon[N_STAGES]
     if n_stages != 0:
         classify(lexicon, text, n, classes)
+    is_bytewise = False
     for i in range(n_stages):
         stage = at(cast(i64p, lexicon[STAGES]), i * STAGE_WORDS * 8)
+        if stage[BYTEWISE] != 0 and not is_bytewise:
+            is_bytewise = True
+            for j in range(n):
+                classes[j] = cast(u8p, lexicon[BYTE_CLASSES])[I64(text[j])]
         if i % 2 == 0:
             n_spans = run_stage(stage, lexicon[N_CLASSES], classes, first, n_spans, second)
         else:

@@ -26,6 +26,7 @@ FILES = (
     ("encoder.json", "from_gpt2"),
     ("merges.txt", "from_gpt2"),
     ("vocab.bpe", "from_gpt2"),
+    (".json", "from_tokenizer_json"),
 )
 """End of a file's name -> module with `from_file(path)`."""
 

@@ -63,7 +63,7 @@ def _emit(node: Node, steps: list[tuple[int, ...]]) -> None:
     elif isinstance(node, Ahead):
         steps.append((_AHEAD, node.number, int(node.is_wanted)))
     elif isinstance(node, End):
-        steps.append((_END,))
+        steps.append((_END,) if node.number is None else (_END, node.number))
     elif isinstance(node, Sequence):
         for inner in node.nodes:
             _emit(inner, steps)
@@ -130,7 +130,7 @@ def _follow(
             if bool(members[step[1]] & symbol) == bool(step[2]):
                 stack.append(place + 1)
         elif kind == _END:
-            if is_end:
+            if is_end or (len(step) == 2 and members[step[1]] & symbol):
                 stack.append(place + 1)
         else:
             return tuple(places), True

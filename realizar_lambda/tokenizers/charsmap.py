@@ -80,14 +80,22 @@ class Charsmap:
 class Normalizer:
     """SentencePiece's normalisation of a text: `normalizer(text)`.
 
-    Replacements out of `charsmap` (or None), spaces as U+2581, and as the model wants it: no spaces at the ends and
-    none doubled. `kept` are strings that pass as they are, the longest first.
+    Replacements out of `charsmap` (or None), and as the model wants it: no spaces at the ends and none doubled,
+    spaces as U+2581. `kept` are strings that pass as they are, the longest first.
     """
 
-    __slots__ = ("_kept", "_plain_run", "charsmap", "removes_extra_spaces")
+    __slots__ = ("_kept", "_plain_run", "charsmap", "marks_spaces", "removes_extra_spaces")
 
-    def __init__(self, charsmap: Charsmap | None, *, removes_extra_spaces: bool, kept: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        charsmap: Charsmap | None,
+        *,
+        removes_extra_spaces: bool,
+        marks_spaces: bool = True,
+        kept: Iterable[str] = (),
+    ) -> None:
         self.charsmap = charsmap
+        self.marks_spaces = marks_spaces
         self.removes_extra_spaces = removes_extra_spaces
         self._kept: dict[int, list[bytes]] = {}
         for text in sorted((text.encode() for text in kept if text), key=len, reverse=True):
@@ -99,7 +107,7 @@ class Normalizer:
             text = self._mapped(text, self.charsmap)
         if self.removes_extra_spaces:
             text = " ".join(filter(None, text.split(" ")))
-        return text.replace(" ", "▁")
+        return text.replace(" ", "▁") if self.marks_spaces else text
 
     def _mapped(self, text: str, charsmap: Charsmap) -> str:
         data = text.encode()

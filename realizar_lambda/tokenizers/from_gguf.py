@@ -264,7 +264,7 @@ def _word_piece(metadata: Metadata, kind: Kind) -> Tokenizer:
         strips_accents=metadata.flag("normalizer.strip_accents", is_lower),
         decomposes_fully=False,
     )
-    return _finished(metadata, kind, vocabulary, WordPiece(vocabulary, splitter, max_characters=1 << 30))
+    return _finished(metadata, kind, vocabulary, WordPiece(vocabulary, splitter, mark="▁", max_characters=1 << 29))
 
 
 KINDS = {

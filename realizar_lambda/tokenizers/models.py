@@ -64,10 +64,11 @@ class SentencePiece:
 
     `prefix` is one of ALWAYS, AT_STARTS, AT_FIRST, NEVER. `normalize` turns a stretch into what is tokenized; with
     None spaces become U+2581 and nothing else changes. `symbols` are tokens to be found in normalised text.
-    `strips_first`: decoding drops the space that a text's first piece begins with.
+    `strips_first`: decoding drops the space that a text's first piece begins with. `prefix_unless_marked`: text that
+    begins with U+2581 gets no other.
     """
 
-    __slots__ = ("normalize", "prefix", "strips_first", "symbols", "vocabulary")
+    __slots__ = ("normalize", "prefix", "prefix_unless_marked", "strips_first", "symbols", "vocabulary")
 
     def __init__(
         self,
@@ -77,9 +78,11 @@ class SentencePiece:
         strips_first: bool,
         normalize: Normalize | None = None,
         symbols: SpecialTokens | None = None,
+        prefix_unless_marked: bool = False,
     ) -> None:
         self.vocabulary = vocabulary
         self.prefix = prefix
+        self.prefix_unless_marked = prefix_unless_marked
         self.strips_first = strips_first
         self.normalize = normalize
         self.symbols = symbols
@@ -88,7 +91,8 @@ class SentencePiece:
         """The tokens of a stretch of text."""
         text = text.replace(" ", SPACE_MARK) if self.normalize is None else self.normalize(text)
         if text and _wants_prefix(self.prefix, is_first, is_start):
-            text = SPACE_MARK + text
+            is_marked = self.prefix_unless_marked and text.startswith(SPACE_MARK)
+            text = text if is_marked else SPACE_MARK + text
         return self.encode_normalized(text)
 
     def encode_normalized(self, text: str) -> list[int]:
@@ -125,8 +129,15 @@ class Unigram(SentencePiece):
         strips_first: bool,
         normalize: Normalize | None,
         unknown_weight: float,
+        prefix_unless_marked: bool = False,
     ) -> None:
-        super().__init__(vocabulary, prefix=prefix, strips_first=strips_first, normalize=normalize)
+        super().__init__(
+            vocabulary,
+            prefix=prefix,
+            strips_first=strips_first,
+            normalize=normalize,
+            prefix_unless_marked=prefix_unless_marked,
+        )
         self.unknown_weight = unknown_weight
 
     def encode_normalized(self, text: str) -> list[int]:
@@ -135,21 +146,22 @@ class Unigram(SentencePiece):
 
 
 class WordPiece:
-    """Words cut into their longest pieces. In the vocabulary a piece that begins a word begins with U+2581.
+    """Words cut into their longest pieces. In the vocabulary a piece that begins a word begins with `mark`.
 
     `split_words` normalises a stretch and gives its words parted by single spaces. A word of more than
     `max_characters` is the unknown token.
     """
 
-    __slots__ = ("max_characters", "split_words", "vocabulary")
+    __slots__ = ("mark", "max_characters", "split_words", "vocabulary")
 
     CLEANED = ((b" .", b"."), (b" ?", b"?"), (b" !", b"!"), (b" ,", b","), (b" 's", b"'s"), (b" 'm", b"'m"),
                (b" 've", b"'ve"), (b" 're", b"'re"), (b" n't", b"n't"))  # fmt: skip
     """Pieces written without the space before them."""
 
-    def __init__(self, vocabulary: Vocabulary, split_words: Normalize, *, max_characters: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, split_words: Normalize, *, mark: str, max_characters: int) -> None:
         self.vocabulary = vocabulary
         self.split_words = split_words
+        self.mark = mark
         self.max_characters = max_characters
 
     def encode(self, text: str, *, is_first: bool, is_start: bool) -> list[int]:
@@ -157,7 +169,7 @@ class WordPiece:
         words = self.split_words(text)
         if not words:
             return []
-        marked = SPACE_MARK + words.replace(" ", " " + SPACE_MARK)
+        marked = self.mark + words.replace(" ", f" {self.mark}")
         return self.vocabulary.encode_words(marked.encode(), self.max_characters + 1)
 
     def piece(self, token: int) -> bytes:
@@ -165,7 +177,7 @@ class WordPiece:
         text = self.vocabulary.text(token)
         if self.vocabulary.types[token] != NORMAL:
             return text
-        piece = text.replace(_MARK, b" ")
+        piece = text.replace(self.mark.encode(), b" ")
         return dict(self.CLEANED).get(piece, piece)
 
     def first_piece(self, piece: bytes) -> bytes:

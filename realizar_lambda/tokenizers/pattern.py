@@ -2,7 +2,7 @@
 
 What is understood: literals, escapes, `\\s \\S \\d \\D \\p{..} \\P{..}`, `[...]` with ranges, negation, nesting
 and `&&`, alternation, groups (plain, `(?:...)`, `(?i:...)`), the greedy quantifiers, `$` as the end of the
-text, and a look-ahead over one character: `(?=[..])`, `(?!\\S)`.
+text or of a line, and a look-ahead over one character: `(?=[..])`, `(?!\\S)`.
 
 """
 
@@ -59,8 +59,8 @@ class Ahead(namedtuple("Ahead", "number is_wanted")):
     __slots__ = ()
 
 
-class End(namedtuple("End", "")):
-    """The end of the text."""
+class End(namedtuple("End", "number")):
+    """The end of the text, or before a character of the set with this number where it is not None."""
 
     __slots__ = ()
 
@@ -91,14 +91,14 @@ class SetTable:
         return lambda point, _category: first <= point <= last
 
 
-def parse(text: str, sets: SetTable) -> Node:
+def parse(text: str, sets: SetTable, *, has_lines: bool = False) -> Node:
     """The tree of the expression `text`, its sets added to `sets`.
 
-    Raises UnsupportedError for what is not understood.
+    With `has_lines`, `$` also is before a line feed. Raises UnsupportedError for what is not understood.
     """
     if len(text) > MAX_LENGTH:
         raise UnsupportedError(f"a pattern of {len(text)} characters", f"at most {MAX_LENGTH}")
-    parser = _Parser(text, sets)
+    parser = _Parser(text, sets, has_lines=has_lines)
     node = parser.choice(ignore_case=False, depth=0)
     if parser.position != len(text):
         raise parser.refuse("an unmatched )")
@@ -124,9 +124,10 @@ def _in_mask(mask: int) -> Predicate:
 
 
 class _Parser:
-    def __init__(self, text: str, sets: SetTable) -> None:
+    def __init__(self, text: str, sets: SetTable, *, has_lines: bool) -> None:
         self.text = text
         self.sets = sets
+        self.has_lines = has_lines
         self.position = 0
 
     def refuse(self, what: str) -> UnsupportedError:
@@ -197,7 +198,7 @@ class _Parser:
         if character == "(":
             return self.group(ignore_case=ignore_case, depth=depth)
         if character == "$":
-            return End()
+            return End(self.sets.number("\n", self.sets.span(10, 10)) if self.has_lines else None)
         if character in "?*+{^":
             self.position = start
             raise self.refuse(f"{character!r}")

@@ -1,7 +1,8 @@
-"""Splitting text into the pieces that BPE merges may not cross; it does not know vocabularies.
+"""The splits before merging, compiled: which pieces of text merges may not cross. It does not know vocabularies.
 
 A pre-tokenizer is a tuple of stages. Each stage splits every piece that the stage before it left, at the
-matches of its pattern. What lies between two matches is a piece too, unless the stage drops gaps.
+matches of its pattern. What lies between two matches is a piece too, unless the stage drops gaps. The splitting
+itself is native: kernels/splitting.py.
 """
 
 from __future__ import annotations
@@ -9,27 +10,26 @@ from __future__ import annotations
 from array import array
 from collections import namedtuple
 
-from realizar_lambda.tokenizers.automaton import START, Automaton
+from realizar_lambda import ops
+from realizar_lambda.errors import UnsupportedError
+from realizar_lambda.native import address
+from realizar_lambda.tokenizers.automaton import Automaton
+from realizar_lambda.tokenizers.byte_level import written_bytes
 from realizar_lambda.tokenizers.pattern import End, One, Repeat, Sequence, SetTable, parse
 from realizar_lambda.tokenizers.unicode_classes import ClassTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from realizar_lambda.tokenizers.pattern import Node
 
 
-class Stage(namedtuple("Stage", "pattern keeps_gaps", defaults=(True,))):
-    """One split, at the matches of `pattern`."""
+class Stage(namedtuple("Stage", "pattern keeps_gaps has_lines is_bytewise", defaults=(True, False, False))):
+    """One split, at the matches of `pattern`.
 
-    __slots__ = ()
-
-
-class CompiledStage(namedtuple("CompiledStage", "table trailing keeps_gaps")):
-    """`table` is an Automaton's; where it is empty the one match is the last run of the classes `trailing`.
-
-    `trailing` is a bit mask of classes.
+    `has_lines`: `$` also is before a line feed. `is_bytewise`: the pattern is matched with the characters that write
+    the bytes of the text, and no later stage may be without it.
     """
 
     __slots__ = ()
@@ -38,104 +38,47 @@ class CompiledStage(namedtuple("CompiledStage", "table trailing keeps_gaps")):
 class PreTokenizer:
     """Compiled stages over one table of character classes.
 
-    `classes` is the ClassTable; `stages` are CompiledStages.
+    `classes` is the ClassTable, `byte_classes` (256,) u8 the class of each byte's character, `tables` the automata's
+    tables, `stages` the stages' words as `ops.STAGE` has them.
     """
 
-    __slots__ = ("_class_of", "classes", "stages")
+    __slots__ = ("byte_classes", "classes", "n_stages", "stages", "tables")
 
     def __init__(self, stages: Iterable[Stage]) -> None:
         """Raises UnsupportedError for a pattern that pattern.py does not understand."""
         stages = tuple(stages)
         sets = SetTable()
-        trees = [parse(stage.pattern, sets) for stage in stages]
+        trees = [parse(stage.pattern, sets, has_lines=stage.has_lines) for stage in stages]
         self.classes = ClassTable(sets.predicates, sets.ranges)
-        self.stages = [self._compile(stage, tree) for stage, tree in zip(stages, trees, strict=True)]
-        self._class_of = _ClassCache(self.classes)
+        if [stage.is_bytewise for stage in stages] != sorted(stage.is_bytewise for stage in stages):
+            raise UnsupportedError("splitting characters after splitting bytes", "splitting bytes last")
+        self.byte_classes = bytes(self.classes.class_of(ord(written_bytes(bytes((byte,))))) for byte in range(256))
+        self.tables: list[array[int]] = []
+        self.stages = array("q")
+        self.n_stages = len(stages)
+        for stage, tree in zip(stages, trees, strict=True):
+            words = dict.fromkeys(ops.STAGE, 0)
+            words.update(self._match_words(tree), keeps_gaps=stage.keeps_gaps, bytewise=stage.is_bytewise)
+            self.stages.extend(words[name] for name in ops.STAGE)
 
-    def _compile(self, stage: Stage, tree: Node) -> CompiledStage:
+    def _match_words(self, tree: Node) -> dict[str, int]:
         members, n_classes = self.classes.members, self.classes.n_classes
-        run = _trailing_set(tree)
-        if run is not None:
-            return CompiledStage(array("H"), members[run], stage.keeps_gaps)
-        return CompiledStage(Automaton(tree, members, n_classes).table, 0, stage.keeps_gaps)
-
-    def split(self, text: str) -> list[str]:
-        """The pieces of `text`, in order; none is empty."""
-        classes = bytes(map(self._class_of.__getitem__, text))
-        spans = [(0, len(text))] if text else []
-        for stage in self.stages:
-            found: list[tuple[int, int]] = []
-            for start, end in spans:
-                found.extend(self._stage_spans(stage, classes, start, end))
-            spans = found
-        return [text[start:end] for start, end in spans]
-
-    def _stage_spans(self, stage: CompiledStage, classes: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-        if stage.table:
-            matches = _matches(stage.table, self.classes.n_classes, classes, start, end)
-        else:
-            matches = _trailing_run(stage.trailing, classes, start, end)
-        done = start
-        for first, last in matches:
-            if first > done and stage.keeps_gaps:
-                yield done, first
-            yield first, last
-            done = last
-        if done < end and stage.keeps_gaps:
-            yield done, end
+        trailing = _trailing_sets(tree)
+        if trailing is not None:
+            run, newline = trailing
+            return {"trailing": members[run], "newlines": 0 if newline is None else members[newline] & members[run]}
+        self.tables.append(Automaton(tree, members, n_classes).table)
+        return {"table": address(self.tables[-1])}
 
 
-class _ClassCache(dict[str, int]):
-    """The class of each character seen so far."""
+def _trailing_sets(tree: Node) -> tuple[int, int | None] | None:
+    """The numbers of the set and of the line feeds' in a pattern of the form `[set]+$`.
 
-    def __init__(self, classes: ClassTable) -> None:
-        super().__init__()
-        self._classes = classes
-
-    def __missing__(self, character: str) -> int:
-        number = self[character] = self._classes.class_of(ord(character))
-        return number
-
-
-def _trailing_set(tree: Node) -> int | None:
-    """The number of the set in a pattern of the form `[set]+$`.
-
-    Such a pattern is matched backwards: forwards, each character of a long run that does not end the text
-    would start a scan of its own.
+    Such a pattern is matched by runs: each character of a long run that ends nothing would start a scan of its own.
     """
     if not isinstance(tree, Sequence) or len(tree.nodes) != 2:
         return None
     repeat, end = tree.nodes
     if not isinstance(end, End) or not isinstance(repeat, Repeat) or (repeat.least, repeat.most) != (1, None):
         return None
-    return repeat.node.number if isinstance(repeat.node, One) else None
-
-
-def _matches(table: array[int], n_classes: int, classes: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The leftmost matches, one after the other; empty ones are not matches."""
-    width = n_classes + 1
-    position = start
-    while position < end:
-        state, place, last = START, position, position
-        while state:
-            symbol = classes[place] if place < end else n_classes
-            entry = table[state * width + symbol]
-            if entry & 1:
-                last = place
-            if place == end:
-                break
-            state = entry >> 1
-            place += 1
-        if last > position:
-            yield position, last
-            position = last
-        else:
-            position += 1
-
-
-def _trailing_run(mask: int, classes: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    first = end
-    while first > start and mask >> classes[first - 1] & 1:
-        first -= 1
-    if first < end:
-        yield first, end
+    return (repeat.node.number, end.number) if isinstance(repeat.node, One) else None

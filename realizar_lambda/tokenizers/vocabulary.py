@@ -213,6 +213,12 @@ class Vocabulary:
         """The token of each byte, or NOT_A_TOKEN, (256,)."""
         self._keep("byte_tokens", array("i", tokens))
 
+    @property
+    def unknown(self) -> int | None:
+        """The token for what no token stands for, or None."""
+        token = self._record[ops.LEXICON["unknown"]]
+        return token if token >= 0 else None
+
     def use_unknown(self, token: int) -> None:
         """The token for what no token stands for; NOT_A_TOKEN drops it."""
         self._set(unknown=token)
@@ -223,14 +229,22 @@ class Vocabulary:
 
     def use_splitter(self, splitter: PreTokenizer) -> None:
         """Split text before merging."""
-        stages = array("q")
-        for stage in splitter.stages:
-            stages.extend((address(stage.table) if stage.table else 0, stage.trailing, int(stage.keeps_gaps)))
+        self._kept["splitter"] = splitter
         self._keep("class_index", splitter.classes.index)
         self._keep("class_pages", splitter.classes.pages)
-        self._keep("stages", stages)
-        self._kept["splitter"] = splitter
-        self._set(n_classes=splitter.classes.n_classes, n_stages=len(splitter.stages))
+        self._keep("byte_classes", splitter.byte_classes)
+        self._keep("stages", splitter.stages)
+        self._set(n_classes=splitter.classes.n_classes, n_stages=splitter.n_stages)
+
+    def split(self, text: bytes) -> list[bytes]:
+        """The pieces of valid UTF-8 within which `encode` merges."""
+        n = len(text)
+        spans = [memoryview(bytearray(8 * n + 8)).cast("i") for _ in range(2)]
+        n_pieces = self._library.split(
+            *map(address, (self._record, text)), n, *map(address, (bytearray(n + 1), *spans))
+        )
+        found = spans[self._record[ops.LEXICON["n_stages"]] % 2]
+        return [text[found[2 * i] : found[2 * i + 1]] for i in range(n_pieces)]
 
     def encode(self, text: bytes) -> list[int]:
         """The tokens of valid UTF-8, split and merged."""

@@ -238,10 +238,10 @@ class Vocabulary:
 
     def split(self, text: bytes) -> list[bytes]:
         """The pieces of valid UTF-8 within which `encode` merges."""
-        n = len(text)
-        spans = [memoryview(bytearray(8 * n + 8)).cast("i") for _ in range(2)]
+        spans = [memoryview(bytearray(8 * len(text) + 8)).cast("i") for _ in range(2)]
+        classes = bytearray(len(text) + 1)
         n_pieces = self._library.split(
-            *map(address, (self._record, text)), n, *map(address, (bytearray(n + 1), *spans))
+            address(self._record), address(text), len(text), address(classes), *map(address, spans)
         )
         found = spans[self._record[ops.LEXICON["n_stages"]] % 2]
         return [text[found[2 * i] : found[2 * i + 1]] for i in range(n_pieces)]

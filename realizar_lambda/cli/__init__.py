@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": ("inspect", "show what is in a model file: format, metadata, tensors, checksums"),
     "convert": ("convert", "convert between GGUF, safetensors and .apr v2 without touching a value"),
     "quantize": ("quantize", "write a model as GGUF with other block types: Q4_K_M, Q8_0, F16, ..."),
+    "tokenize": ("tokenize", "cut a text into a model's tokens, or write the text of token ids"),
     "predict": ("predict", "classify one row of features with a model"),
     "serve": ("serve", "answer over HTTP on a local port, as the function does in Lambda"),
 }

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 KERNEL_SOURCES := $(shell find realizar_lambda/kernels -name '*.py') realizar_lambda/ops.py realizar_lambda/blocks.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo test test-slow test-container test-peers lint format bench clean
+.PHONY: help setup kernels demo test test-slow test-container test-peers lint format bench bench-llm tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,12 +54,29 @@ test-container: kernels ## run the tests that need a Docker engine
 
 lint: $(VENV)/.installed ## check style and types
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m bench.tables --check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 format: $(VENV)/.installed ## mend what style can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# The benchmarks need a second interpreter with the peers: make bench PEER_PYTHON=path/to/python
+PEER_PYTHON ?= $(BIN)/python
+
+bench: kernels ## measure cold starts, latency and memory; PEER_PYTHON=... has the peers
+	@$(BIN)/python -m bench.cold_start --peer-python $(PEER_PYTHON)
+	@$(BIN)/python -m bench.predict_latency --peer-python $(PEER_PYTHON)
+	@$(BIN)/python -m bench.memory
+	@$(BIN)/python -m bench.tables
+
+bench-llm: kernels ## measure tokens per second beside llama.cpp; PEER_PYTHON=... has llama_cpp
+	@$(BIN)/python -m bench.llm --peer-python $(PEER_PYTHON)
+	@$(BIN)/python -m bench.tables
+
+tables: kernels ## write the tables of README and docs from the stored results
+	@$(BIN)/python -m bench.tables
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -159,6 +159,29 @@ def predict_latency(read: Read, *, is_forward: bool = False) -> list[str]:
     return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
 
 
+def llm(read: Read, name: str = "llm") -> list[str]:
+    """Tokens per second beside llama.cpp's, and the ratio to the stronger of its settings."""
+    result = read(name)
+    if result is None:
+        return unmeasured("llm")
+    rows = []
+    for size, blocks in result["samples"].items():
+        for block, by_threads in blocks.items():
+            for n_threads, work in by_threads.items():
+                for kind, found in work.items():
+                    peer = max((engine for engine in found if engine != "realizar"), key=lambda e: median(found[e]))
+                    against = times(ratio(found["realizar"], found[peer]))
+                    cells = [f"{median(found[engine]):.1f}" for engine in ("realizar", peer)]
+                    rows.append([f"{size} {block}", n_threads, kind, *cells, against])
+    settings = result["settings"]
+    text = (
+        f"Prefill of {settings['prefill']} tokens, decode of {settings['decode']} after {settings['depth']}; median "
+        f"of {settings['rounds']} rounds in turn; llama.cpp at the stronger of its settings, weights repacked or not."
+    )
+    head = ["random Llama", "threads", "work", "tokens/s", "llama.cpp", "ratio"]
+    return [*grid(head, rows), *caption(result, text, has_unstable=False)]
+
+
 def memory(read: Read) -> list[str]:
     """Peak memory of the handler's process, and its growth."""
     result = read("memory")
@@ -204,6 +227,8 @@ def unmeasured(benchmark: str) -> list[str]:
 TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "cold_start": cold_start,
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
+    "llm": llm,
+    "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
     "memory": memory,
     "phases": phases,
     "predict_forward": lambda read: predict_latency(read, is_forward=True),

@@ -79,10 +79,10 @@ def allocate(n_bytes: int) -> mmap.mmap:
 def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
     """The CPU's flags as Linux names them; empty where it does not say."""
     try:
-        with open(cpuinfo, encoding="latin-1") as file:
+        with open(cpuinfo, "rb") as file:  # as text it would import a codec
             for line in file:
-                if line.startswith(("flags", "Features")):
-                    return frozenset(line.partition(":")[2].split())
+                if line.startswith((b"flags", b"Features")):
+                    return frozenset(line.partition(b":")[2].decode("ascii", "replace").split())
     except OSError:
         pass
     return frozenset()

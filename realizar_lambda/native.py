@@ -14,6 +14,7 @@ import ctypes
 import mmap
 import os
 import sys
+from _thread import allocate_lock
 
 from realizar_lambda import ops
 from realizar_lambda.errors import BuildError, CapacityError, UnsupportedError
@@ -72,8 +73,15 @@ def allocate(n_bytes: int) -> mmap.mmap:
     """Zeroed memory of at least one byte, page-aligned; pages not touched take no room.
 
     Private, which mmap's default is not: a forked child that runs a program must not write into its parent's.
+    Raises CapacityError where it is more than the machine has.
     """
-    return mmap.mmap(-1, max(n_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    limit = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+    if n_bytes > limit:
+        raise CapacityError("working memory", n_bytes, limit)
+    try:
+        return mmap.mmap(-1, max(n_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise CapacityError(f"working memory ({error.strerror})", n_bytes, limit) from None
 
 
 def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
@@ -188,11 +196,14 @@ def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
     return int(text)
 
 
+_restarting = allocate_lock()
+
+
 class Team:
     """Threads that walk a program together. The caller's thread is the first; the others park between calls.
 
-    One program runs at a time; `run` must not be called by two threads at once. After a fork the child has no
-    workers, so a team is made anew there.
+    One program runs at a time: calls of several threads take turns. After a fork the child has no workers, so a
+    team is made anew there.
     """
 
     def __init__(self, n_threads: int, library: Library) -> None:
@@ -205,6 +216,7 @@ class Team:
         self._words = memoryview(self._memory).cast("q")
         self._words[2] = self.n_threads
         self.address = address(self._memory)
+        self._lock = allocate_lock()
         self._process = os.getpid()
         if self.n_threads > 1:
             import threading
@@ -219,21 +231,27 @@ class Team:
 
     def run(self, table: int, n_ops: int, n_tokens: int, position: int) -> None:
         """Run the program whose table lies at an address; the GIL is free meanwhile."""
-        if self.n_threads != 1:
+        if self.n_threads == 1:
+            self.library.run(table, n_ops, n_tokens, position, self.address)
+            return
+        if self._process != os.getpid():
+            with _restarting:
+                if self._process != os.getpid():
+                    self._start()
+        with self._lock:
             if self.n_threads == 0:
                 raise CapacityError("a dismissed team", 1, 0, "threads")
-            if self._process != os.getpid():
-                self._start()
-        self.library.run(table, n_ops, n_tokens, position, self.address)
+            self.library.run(table, n_ops, n_tokens, position, self.address)
 
     def dismiss(self) -> None:
         """End the workers; the team runs nothing afterwards."""
-        if self.n_threads > 1 and self._process == os.getpid():
-            self._words[1] = 1
-            self.library.run(self.address, 0, 0, 0, self.address)
-            for worker in self._workers:
-                worker.join()
-        self.n_threads = 0
+        with self._lock:
+            if self.n_threads > 1 and self._process == os.getpid():
+                self._words[1] = 1
+                self.library.run(self.address, 0, 0, 0, self.address)
+                for worker in self._workers:
+                    worker.join()
+            self.n_threads = 0
 
 
 def _serve(library: Library, memory: mmap.mmap, thread: int) -> None:

@@ -1,9 +1,11 @@
-"""Classifiers without a kernel, the files that stand for them, and an application over those."""
+"""Models without weights, the files that stand for them, and an application over those."""
 
 from __future__ import annotations
 
 import os
 from collections import namedtuple
+
+from serving.fake_generator import FakeGenerator
 
 from realizar_lambda.errors import FormatError
 from realizar_lambda.registry import Registry
@@ -60,13 +62,6 @@ class OverflowingClassifier(FakeClassifier):
         return Prediction(0, "a", (float("nan"),) * 3)
 
 
-class FakeGenerator:
-    """A model that is no classifier."""
-
-    def __init__(self) -> None:
-        self.model_file = FakeModelFile({})
-
-
 FAKES = {"story.gguf": FakeGenerator, "overflowing.apr": OverflowingClassifier}
 
 
@@ -84,7 +79,8 @@ def fill(folder):
     return folder
 
 
-def make_application(folder, log) -> Application:
+def make_application(folder, log, **options) -> Application:
+    """`options` are settings."""
     registry = Registry(str(folder), load=load_fake, summarise=lambda path: {"size_bytes": 5})
-    settings = Settings(models_dir=str(folder), default_model="abc")
+    settings = Settings(**{"models_dir": str(folder), "default_model": "abc", **options})
     return Application(settings, registry, kernels=lambda: "fake_isa", log=log)

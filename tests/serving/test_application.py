@@ -56,24 +56,6 @@ def test_ready_is_503_with_the_reason_where_the_default_model_does_not_load(mode
     assert value["error"] == log_lines[0]["reason"]
 
 
-def test_the_only_model_is_the_default_one(tmp_path):
-    (tmp_path / "lonely.apr").write_bytes(b"1")
-    application = Application(Settings(default_model="x"), Registry(str(tmp_path), load=load_fake), log=print)
-    assert application.default_model() == "lonely"
-
-
-def test_without_a_default_a_request_must_name_its_model(models_folder):
-    application = Application(
-        Settings(default_model="x"), Registry(str(models_folder), load=load_fake), log=lambda line: None
-    )
-    body = '{"features": [1, 2, 3]}'
-    status, value, _ = get(application, "/predict", "POST", body=body)
-    assert (status, value["error"]) == (
-        422,
-        "the field model_id is missing; known models: abc, broken, other, overflowing, story",
-    )
-
-
 def test_models_lists_without_loading(application):
     status, value, _ = get(application, "/models")
     assert status == 200

@@ -148,6 +148,8 @@ def test_the_deadline_is_the_invocations_or_the_gateways(application, make, cont
     asked = []
 
     class Recorder:
+        settings = application.settings
+
         def respond(self, request):
             asked.append(request)
             return application.respond(request)

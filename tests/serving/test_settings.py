@@ -12,10 +12,13 @@ from realizar_lambda.serving.settings import Settings
 
 def test_an_empty_environment_gives_the_documented_defaults():
     settings = Settings.from_env({})
-    assert settings.default_model == "mnist_mlp"
+    assert settings.default_model == ""
     assert settings.max_body_bytes == 1 << 20
     assert settings.max_json_depth == 32
     assert settings.max_batch == 32
+    assert settings.max_tokens == 4096
+    assert settings.reserve_seconds == 0.5
+    assert settings.share_prefixes == "none"
     assert settings.max_model_bytes is None
     assert settings.base_path == ""
     assert settings.metrics_namespace == ""
@@ -39,6 +42,9 @@ def test_every_variable_sets_its_setting():
             "REALIZAR_MAX_BODY_BYTES": "6291456",
             "REALIZAR_MAX_JSON_DEPTH": "8",
             "REALIZAR_MAX_BATCH": "64",
+            "REALIZAR_MAX_TOKENS": "128",
+            "REALIZAR_RESERVE_MS": "250",
+            "REALIZAR_SHARE_PREFIXES": "caller",
             "REALIZAR_BASE_PATH": "ml/",
             "REALIZAR_METRICS_NAMESPACE": "realizar",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
@@ -52,6 +58,9 @@ def test_every_variable_sets_its_setting():
         "max_body_bytes": 6291456,
         "max_json_depth": 8,
         "max_batch": 64,
+        "max_tokens": 128,
+        "reserve_seconds": 0.25,
+        "share_prefixes": "caller",
         "base_path": "/ml",
         "metrics_namespace": "realizar",
     }
@@ -64,6 +73,9 @@ def test_every_variable_sets_its_setting():
         ("REALIZAR_MAX_BODY_BYTES", "0", "1 to 6291456"),
         ("REALIZAR_MAX_BODY_BYTES", "1MB", "1 to 6291456"),
         ("REALIZAR_MAX_BATCH", "-1", "1 to 4096"),
+        ("REALIZAR_MAX_TOKENS", "0", "1 to 16777216"),
+        ("REALIZAR_RESERVE_MS", "0.5", "0 to 600000"),
+        ("REALIZAR_SHARE_PREFIXES", "some", "one of none, caller, all"),
         ("REALIZAR_MAX_BATCH", "٣", "1 to 4096"),
         ("REALIZAR_MAX_JSON_DEPTH", "1", "2 to 256"),
         ("REALIZAR_MAX_MODEL_BYTES", "9" * 5000, "an integer from 1"),

@@ -7,21 +7,46 @@ vocabulary everywhere.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
-from realizar_lambda.tokenizers.byte_level import BYTE_OF_CHARACTER, raw_bytes
-from realizar_lambda.tokenizers.pretokenizer import PreTokenizer
-from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES
+from realizar_lambda.tokenizers.byte_level import raw_bytes, written_bytes
 
 PRE_TOKENIZER = "gpt-2"
+WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
+"""GPT-2's pre-tokenizer, for text whose characters beyond ASCII have an ASCII one of their kind in their place."""
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
-CHARACTER_OF_BYTE = {byte: chr(code) for code, byte in enumerate(BYTE_OF_CHARACTER) if byte >= 0}
 FIRST_PIECES = (b"", *(bytes((byte,)) for byte in range(256)))
+
+
+class _Kinds(dict[int, str]):
+    """For `str.translate`: each character beyond ASCII as a letter, a digit, a space or a sign."""
+
+    def __missing__(self, point: int) -> str:
+        character = chr(point)
+        category = unicodedata.category(character)[0]
+        if point < 128:
+            kind = character
+        elif category in "LN":
+            kind = "A" if category == "L" else "0"
+        else:
+            kind = "\t" if character.isspace() else "#"
+        self[point] = kind
+        return kind
+
+
+_kinds = _Kinds()
+
+
+def split(text: str) -> list[str]:
+    """The words of `text` that merges may not cross; joined they are `text`."""
+    return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_kinds))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +58,6 @@ class Vocabulary:
     _ranks: dict[tuple[bytes, bytes], int] = field(init=False, default_factory=dict)
     _ids: dict[bytes, int] = field(init=False, default_factory=dict)
     _words: dict[str, list[int]] = field(init=False, default_factory=dict)
-    _split: PreTokenizer = field(init=False, default_factory=lambda: PreTokenizer(FAMILIES[PRE_TOKENIZER].stages))
 
     def __post_init__(self) -> None:
         self._ranks.update((pair, rank) for rank, pair in enumerate(self.merges))
@@ -42,7 +66,7 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without beginning and end."""
         ids: list[int] = []
-        for word in self._split.split(text):
+        for word in split(text):
             if word not in self._words:
                 self._words[word] = self._encode_word(word.encode())
             ids += self._words[word]
@@ -63,13 +87,13 @@ class Vocabulary:
 
     def gguf_metadata(self) -> dict[str, object]:
         """The `tokenizer.ggml.*` keys that llama.cpp reads; token types are 3 control, 1 normal."""
-        tokens = [END_OF_TEXT if id == END_OF_TEXT_ID else printable(piece) for id, piece in enumerate(self.pieces)]
+        tokens = [END_OF_TEXT if id == END_OF_TEXT_ID else written_bytes(piece) for id, piece in enumerate(self.pieces)]
         return {
             "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.pre": PRE_TOKENIZER,
             "tokenizer.ggml.tokens": tokens,
             "tokenizer.ggml.token_type": [3 if id == END_OF_TEXT_ID else 1 for id in range(len(tokens))],
-            "tokenizer.ggml.merges": [f"{printable(left)} {printable(right)}" for left, right in self.merges],
+            "tokenizer.ggml.merges": [f"{written_bytes(left)} {written_bytes(right)}" for left, right in self.merges],
             "tokenizer.ggml.bos_token_id": END_OF_TEXT_ID,
             "tokenizer.ggml.eos_token_id": END_OF_TEXT_ID,
             "tokenizer.ggml.add_bos_token": True,
@@ -77,17 +101,11 @@ class Vocabulary:
         }
 
 
-def printable(piece: bytes) -> str:
-    """GPT-2's way of writing bytes as characters."""
-    return "".join(CHARACTER_OF_BYTE[byte] for byte in piece)
-
-
 def count_words(documents: Iterable[str], weight: int) -> Counter[bytes]:
     """The pre-tokenizer's pieces with their counts times `weight`."""
-    split = PreTokenizer(FAMILIES[PRE_TOKENIZER].stages)
     counts: Counter[str] = Counter()
     for document in documents:
-        counts.update(split.split(document))
+        counts.update(split(document))
     return Counter({word.encode(): count * weight for word, count in counts.items()})
 
 
@@ -140,7 +158,7 @@ def _merged(symbols: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
 
 def to_json(vocabulary: Vocabulary) -> str:
     """The merges, from which the rest follows, as printable text."""
-    return json.dumps([[printable(piece) for piece in pair] for pair in vocabulary.merges], ensure_ascii=False)
+    return json.dumps([[written_bytes(piece) for piece in pair] for pair in vocabulary.merges], ensure_ascii=False)
 
 
 def from_json(text: str) -> Vocabulary:

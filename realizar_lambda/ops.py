@@ -94,6 +94,8 @@ _DECLARED = (
     # out (n_tokens, width) = cap * tanh(x / cap)
     ("soft_cap", "out:p x:p width:i cap:f"),
     ("multiply", "out:p x:p width:i factor:f"),
+    # out (n_tokens, width) = x, at least -limit and at most limit
+    ("clamp", "out:p x:p width:i limit:f"),
     # out (1, width) = the last row of x (n_tokens, width)
     ("last_row", "out:p x:p width:i"),
     # out (n_tokens,) i32 = the index of the first largest value of x (n_tokens, width); -1 where one is NaN

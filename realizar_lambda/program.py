@@ -94,6 +94,7 @@ class Builder:
         self._buffers: list[Buffer] = []
         self._named: dict[tuple[str, int], Buffer] = {}
         self._constants: list[Constant] = []
+        self._cache_heads: dict[int, int] = {}
         self._sections = [Section("main", 0, 0, max_tokens)]
         self._ready: tuple[str, Buffer] | None = None
         self._ready_bytes = 0
@@ -132,6 +133,7 @@ class Builder:
             raise UnsupportedError(f"cache {name!r} ({n_heads}, {capacity}, {head_width}) of {element}", "f16, f32")
         made = Buffer(name, head_width, n_heads * capacity, element, len(self._buffers), True)
         self._buffers.append(made)
+        self._cache_heads[made.index] = n_heads
         return made
 
     def constant(self, values: Iterable[float], element: str = "f32") -> Constant:
@@ -278,6 +280,12 @@ class Builder:
         self._emit("multiply", out=x, x=x, width=x.width, factor=factor)
         return x
 
+    def clamp(self, x: Buffer, limit: float) -> Buffer:
+        """x held to [-limit, limit], in place."""
+        self._expect(x, x.width)
+        self._emit("clamp", out=x, x=x, width=x.width, limit=float(limit))
+        return x
+
     # Operations of language models
 
     def embed(self, ids: Buffer, weight: Tensor, *, scale: float = 1.0) -> Buffer:
@@ -323,10 +331,9 @@ class Builder:
 
     def store(self, cache: Buffer, x: Buffer, *, meets: bool = True) -> None:
         """Put the rows of x (rows, n_kv_heads * head_width) into a cache, at their positions."""
-        n_heads = x.width // cache.width
-        capacity = cache.rows // max(n_heads, 1)
-        if not cache.is_cache or n_heads * cache.width != x.width or n_heads * capacity != cache.rows:
-            raise CapacityError(f"cache {cache.name!r}", x.width, cache.width, "columns")
+        n_heads = self._cache_heads.get(cache.index, 0)
+        if n_heads * cache.width != x.width:
+            raise CapacityError(f"cache {cache.name!r}", x.width, n_heads * cache.width, "columns")
         self._emit(
             f"store_{cache.element}",
             meets,
@@ -334,7 +341,7 @@ class Builder:
             x=x,
             n_heads=n_heads,
             head_width=cache.width,
-            capacity=capacity,
+            capacity=cache.rows // n_heads,
         )
 
     def attention(
@@ -354,7 +361,8 @@ class Builder:
         head_width = keys.width
         if (
             n_heads < 1 or n_kv_heads < 1 or n_heads % n_kv_heads or q.width != n_heads * head_width
-            or keys.rows % n_kv_heads or keys[1:4] != values[1:4] or not (keys.is_cache and values.is_cache)
+            or self._cache_heads.get(keys.index) != n_kv_heads or self._cache_heads.get(values.index) != n_kv_heads
+            or keys[1:4] != values[1:4]
             or (slopes is not None and len(slopes.values) != n_heads) or window < 0
         ):  # fmt: skip
             raise UnsupportedError(
@@ -402,6 +410,8 @@ class Builder:
         if not is_dense and x.width % 32:
             raise UnsupportedError(f"quantised activations of width {x.width}", "a multiple of 32")
         # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32
+        if self._steps and not self._steps[-1].meets:  # another thread may still read what is about to be overwritten
+            self._steps[-1] = self._steps[-1]._replace(meets=True)
         padded = _up(self.max_tokens, ops.MAX_LANES)
         self._ready_bytes = max(self._ready_bytes, padded * x.width * (8 if is_dense else 3) // 2)
         self._emit(name, q=self._q, x=x, width=x.width)
@@ -527,12 +537,13 @@ class Session:
         self.team.run(self._table + begin.begin * ops.RECORD_BYTES, end.end - begin.begin, n_tokens, position)
 
     def prepared_call(self, n_tokens: int, *, holds_gil: bool) -> tuple[Callable[[int], None], int]:
-        """(function, argument) such that function(argument) does what run(n_tokens) does, at the least cost.
+        """(function, argument) such that function(argument) does what run(n_tokens) does, at the least cost, for a
+        team of one.
 
-        `holds_gil` for programs of microseconds run by a team of one.
+        `holds_gil` for programs of microseconds.
         """
         section = self.program.sections["main"]
-        if not 0 < n_tokens <= section.max_tokens or (holds_gil and self.team.n_threads != 1):
+        if not 0 < n_tokens <= section.max_tokens or self.team.n_threads != 1:
             raise CapacityError("a prepared call", n_tokens, section.max_tokens, "tokens")
         arguments = native.allocate(40)
         self._prepared.append(arguments)

@@ -148,6 +148,16 @@ def multiply(out, x, width, factor, n_tokens, position, thread, n_threads):
 
 
 @op(f32p, f32p)
+def clamp(out, x, width, limit, n_tokens, position, thread, n_threads):
+    """x held to [-limit, limit] (MPT); NaN stays NaN."""
+    n, most = n_tokens * width, types.float32(limit)
+    for i in range(share(n, thread, n_threads), share(n, thread + 1, n_threads)):
+        value = x[i]
+        value = most if value > most else value
+        out[i] = -most if value < -most else value
+
+
+@op(f32p, f32p)
 def last_row(out, x, width, n_tokens, position, thread, n_threads):
     """The last token's row."""
     for i in range(share(width, thread, n_threads), share(width, thread + 1, n_threads)):

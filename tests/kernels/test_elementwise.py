@@ -139,7 +139,9 @@ def test_an_operation_on_two_rows_equals_the_oracle(library: native.Library, nam
             assert (np.abs(found - expected[:n]) <= tolerance[:n]).all(), (width, n)
 
 
-@pytest.mark.parametrize(("name", "number"), [("soft_cap", 30.0), ("soft_cap", 1.5), ("multiply", -0.37)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("soft_cap", 30.0), ("soft_cap", 1.5), ("multiply", -0.37), ("clamp", 7.0)]
+)
 def test_an_operation_with_a_number_equals_the_oracle(library: native.Library, name: str, number: float) -> None:
     for width in WIDTHS:
         values = ordinary(width) * np.float32(20.0)

@@ -34,7 +34,7 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
         b.add(total, b.activation(name, b.rms_norm(total, quarter, 1e-5, n_groups=4)))
     for name in ("silu", "gelu"):
         b.add(total, b.gated(name, b.layer_norm(total, vector, vector, 1e-5), x))
-    b.soft_cap(b.multiply(total, 0.5), 30.0)
+    b.clamp(b.soft_cap(b.multiply(total, 0.5), 30.0), 29.0)
     positions = tensor("positions", np.random.default_rng(0).normal(size=(CAPACITY, WIDTH)))
     for element in ("f16", "f32"):
         k, v = (b.matmul(total, weight("F32", N_KV_HEADS * HEAD_WIDTH, WIDTH, seed), name=f"kv{seed}")

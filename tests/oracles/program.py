@@ -162,6 +162,10 @@ def multiply(f: Fields) -> None:
     f.out[:] = f.x * f.factor
 
 
+def clamp(f: Fields) -> None:
+    f.out[:] = f.x.clip(-f.limit, f.limit)
+
+
 # Matrices
 
 
@@ -282,6 +286,7 @@ OPERATIONS: dict[str, Callable[[Fields], None]] = {
     "add": add,
     "soft_cap": soft_cap,
     "multiply": multiply,
+    "clamp": clamp,
     "last_row": last_row,
     "argmax": argmax,
 }

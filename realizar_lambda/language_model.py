@@ -18,7 +18,7 @@ from array import array
 from realizar_lambda import native
 from realizar_lambda.architectures import families
 from realizar_lambda.architectures.decoder import HEAD_ROWS
-from realizar_lambda.errors import CapacityError, RequestError
+from realizar_lambda.errors import CapacityError, RequestError, UnsupportedError
 from realizar_lambda.generation.text_model import TextModel
 from realizar_lambda.ops import DENSE_BLOCKS
 from realizar_lambda.program import ELEMENT_BYTES, Session
@@ -30,35 +30,42 @@ if TYPE_CHECKING:
 
     from realizar_lambda.architectures.config import Config
     from realizar_lambda.formats.model_file import ModelFile
+    from realizar_lambda.program import Buffer, Program
     from realizar_lambda.tensor import Tensor
 
 DEFAULT_CHUNK = 256
 """Tokens prefilled at a time: weights are unpacked once per chunk, and working memory grows with it."""
 
-_teams: dict[tuple[int, int], native.Team] = {}
+CACHE_ELEMENTS = ("f16", "f32")
+
+_teams: dict[tuple[int, int, str], native.Team] = {}
 
 
-def shared_team(n_threads: int) -> native.Team:
+def shared_team(n_threads: int, library: native.Library) -> native.Team:
     """The process's team of this size; models share it, since one program runs at a time."""
-    key = (os.getpid(), n_threads)
+    key = (os.getpid(), n_threads, library.path)
     if key not in _teams:
-        _teams[key] = native.Team(n_threads, native.library())
+        _teams.setdefault(key, native.Team(n_threads, library))
     return _teams[key]
-
-
-_turn = allocate_lock()
-"""Held while a team runs a program: callers' threads take turns, a token or a chunk each."""
 
 
 class LanguageModel(TextModel):
     """A loaded decoder. `config` is its numbers, `tensors` its weights by the file's names, still in the file.
 
     `n_threads` defaults to REALIZAR_THREADS, else one per CPU this process may use; `cache_element` is "f16", or
-    "f32": the default where no weight is quantised, so that the cache is not what rounds most.
+    "f32": the default where no weight is quantised, so that the cache is not what rounds most; `library` defaults
+    to the best for this CPU. Several threads may use a model at once, each with a context of its own: their calls
+    take turns. Raises FormatError and UnsupportedError for a file that is no model we can run.
     """
 
     def __init__(
-        self, file: ModelFile, *, name: str, n_threads: int | None = None, cache_element: str | None = None
+        self,
+        file: ModelFile,
+        *,
+        name: str,
+        n_threads: int | None = None,
+        cache_element: str | None = None,
+        library: native.Library | None = None,
     ) -> None:
         self.model_file = file
         self.name = name
@@ -70,25 +77,53 @@ class LanguageModel(TextModel):
         self.n_vocab = self.config.n_vocab
         is_dense = all(tensor.block.name in DENSE_BLOCKS for tensor in file.tensors.values())
         self._cache_element = cache_element or ("f32" if is_dense else "f16")
-        self.team = shared_team(n_threads or native.n_threads_from(os.environ))
+        if self._cache_element not in CACHE_ELEMENTS:
+            raise UnsupportedError(f"a KV cache of {self._cache_element!r:.20}", CACHE_ELEMENTS)
+        n_threads = native.n_threads_from(os.environ) if n_threads is None else n_threads
+        if not 1 <= n_threads <= native.MAX_THREADS:
+            raise UnsupportedError(f"a team of {n_threads} threads", f"1 to {native.MAX_THREADS}")
+        self.team = shared_team(n_threads, library or native.library())
+        self._built: dict[tuple[int, int], tuple[Program, Buffer]] = {}
+        self.program(self.config.context_length, DEFAULT_CHUNK)
 
     @classmethod
-    def open(cls, path: str, *, n_threads: int | None = None, cache_element: str | None = None) -> LanguageModel:
+    def open(
+        cls,
+        path: str,
+        *,
+        n_threads: int | None = None,
+        cache_element: str | None = None,
+        library: native.Library | None = None,
+    ) -> LanguageModel:
         """Open a model file, or a folder of Hugging Face's; its name is the file's without folder and suffix."""
         from realizar_lambda.formats import open_model
 
         stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
-        return cls(open_model(path), name=stem, n_threads=n_threads, cache_element=cache_element)
+        return cls(open_model(path), name=stem, n_threads=n_threads, cache_element=cache_element, library=library)
+
+    def program(self, capacity: int, chunk: int) -> tuple[Program, Buffer]:
+        """(program, buffer of token ids) for contexts of this capacity; the last one built is kept."""
+        built = self._built.get((capacity, chunk))
+        if built is None:
+            built = families.build(
+                self._description, capacity=capacity, chunk=chunk, cache_element=self._cache_element,
+                n_threads=self.team.n_threads,
+            )  # fmt: skip
+            self._built = {(capacity, chunk): built}
+        return built
 
     def context(self, capacity: int | None = None, *, chunk: int = DEFAULT_CHUNK) -> Context:
-        """An empty context for `capacity` tokens (the model's own length by default)."""
-        return Context(self, capacity or self.config.context_length, chunk=chunk)
+        """An empty context for `capacity` tokens (the model's own length by default), prefilled `chunk` at a time.
+
+        Raises CapacityError where the model has no such length, or the memory is more than the machine has.
+        """
+        return Context(self, self.config.context_length if capacity is None else capacity, chunk=chunk)
 
     def logits(self, token_ids: Sequence[int]) -> memoryview[Any]:
         """The logits (n_tokens, n_vocab) f32 after each token, in a context that is gone afterwards."""
         ids = self.checked(token_ids)
         context = self.context(len(ids))
-        out = memoryview(bytearray(len(ids) * self.n_vocab * 4))
+        out = memoryview(native.allocate(len(ids) * self.n_vocab * 4))
         context.evaluate_all(ids, out)
         return out.cast("f", (len(ids), self.n_vocab))
 
@@ -96,31 +131,40 @@ class LanguageModel(TextModel):
         """The ids as an array, each within the vocabulary; RequestError names the first that is not."""
         n = self.n_vocab
         try:
-            ids = array("i", token_ids)
+            values = list(token_ids)
+        except TypeError:
+            values = []
+        if not values:
+            text = f"token_ids must be a list of at least one id, got {token_ids!r:.60}"
+            raise RequestError(400, text, "token_ids")
+        try:
+            ids = array("i", values if bool not in set(map(type, values)) else [-1])
         except (TypeError, OverflowError):
             ids = array("i", [-1])
-        if not len(ids):
-            raise RequestError(400, "token_ids must hold at least one id, got none", "token_ids")
         if min(ids) < 0 or max(ids) >= n:
-            for i, value in enumerate(token_ids):
-                if type(value) is not int or not 0 <= value < n:
-                    raise RequestError(
-                        400, f"token_ids[{i}] must be an integer in [0, {n}), got {value!r:.60}", "token_ids"
-                    )
+            at = next((i for i, value in enumerate(values) if not _is_id(value, n)), 0)
+            text = f"token_ids[{at}] must be an integer in [0, {n}), got {values[at]!r:.60}"
+            raise RequestError(400, text, "token_ids")
         return ids
 
 
+def _is_id(value: Any, n_vocab: int) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and bool(0 <= value < n_vocab)
+
+
 class Context:
-    """A KV cache of `capacity` positions with the working memory of one caller. One call at a time."""
+    """A KV cache of `capacity` positions with the working memory of one caller.
+
+    Calls from several threads take turns, so the answer of one may be overwritten by the next: share models, not
+    contexts.
+    """
 
     def __init__(self, model: LanguageModel, capacity: int, *, chunk: int) -> None:
         self.model = model
         self.capacity = capacity
         self.ids: array[int] = array("i")
-        program, ids = families.build(
-            model._description, capacity=capacity, chunk=chunk, cache_element=model._cache_element,
-            n_threads=model.team.n_threads,
-        )  # fmt: skip
+        self._lock = allocate_lock()
+        program, ids = model.program(capacity, chunk)
         self.program = program
         caches = [buffer for buffer in program.buffers if buffer.is_cache]
         self.n_cache_bytes = sum(buffer.n_bytes for buffer in caches)
@@ -130,7 +174,6 @@ class Context:
             parts[buffer.name] = self._cache[start : start + buffer.n_bytes]
             start += buffer.n_bytes
         self._session = Session(program, model.team, caches=parts)
-        self._ids_at = ids
         self._chunk = program.sections["main"].max_tokens
         self._into = self._session.view(ids, self._chunk)
         self._logits = self._session.view(program.output, HEAD_ROWS)
@@ -155,56 +198,58 @@ class Context:
         the context is then as before.
         """
         ids = self.model.checked(token_ids)
-        self._room_for(len(ids))
-        for begin in range(0, len(ids), self._chunk):
-            self._prefill(ids[begin : begin + self._chunk], is_last=begin + self._chunk >= len(ids))
+        self._add(ids, wants_logits=True)
         return self._last_logits
 
     def append(self, token_ids: Sequence[int]) -> None:
         """As `evaluate`, where the logits are not wanted."""
-        ids = self.model.checked(token_ids)
-        self._room_for(len(ids))
-        for begin in range(0, len(ids), self._chunk):
-            self._prefill(ids[begin : begin + self._chunk], is_last=False)
+        self._add(self.model.checked(token_ids), wants_logits=False)
 
     def step(self, token_id: int) -> memoryview[Any]:
-        """As `evaluate` of one id that is known to be in the vocabulary."""
-        position = len(self.ids)
-        self._room_for(1)
-        self._into[0] = token_id
-        with _turn:
-            self._session.run(1, position, first="main", last="head")
-        self.ids.append(token_id)
+        """As `evaluate` of one id, at the least cost."""
+        if not 0 <= token_id < self.model.n_vocab:
+            self.model.checked([token_id])
+        with self._lock:
+            self._room_for(1)
+            self._into[0] = token_id
+            self._session.run(1, len(self.ids), first="main", last="head")
+            self.ids.append(token_id)
         return self._last_logits
+
+    def _add(self, ids: array[int], *, wants_logits: bool) -> None:
+        with self._lock:
+            self._room_for(len(ids))
+            for begin in range(0, len(ids), self._chunk):
+                is_last = wants_logits and begin + self._chunk >= len(ids)
+                self._prefill(ids[begin : begin + self._chunk], is_last=is_last)
 
     def evaluate_all(self, ids: array[int], out: memoryview[Any]) -> None:
         """Append tokens and write the logits after each to `out`, n_tokens * n_vocab f32 as bytes."""
-        self._room_for(len(ids))
         row_bytes, width = self.model.n_vocab * 4, self._stream.width
         written = 0
         logits = self._logits.cast("B")
-        for begin in range(0, len(ids), self._chunk):
-            part = ids[begin : begin + self._chunk]
-            self._prefill(part, is_last=False)
-            stream = self._session.view(self._stream, len(part))
-            for row in range(0, len(part), HEAD_ROWS):
-                n = min(HEAD_ROWS, len(part) - row)
-                self._session.view(self._last, n)[:] = stream[row * width : (row + n) * width]
-                with _turn:
+        with self._lock:
+            self._room_for(len(ids))
+            for begin in range(0, len(ids), self._chunk):
+                part = ids[begin : begin + self._chunk]
+                self._prefill(part, is_last=False)
+                stream = self._session.view(self._stream, len(part))
+                for row in range(0, len(part), HEAD_ROWS):
+                    n = min(HEAD_ROWS, len(part) - row)
+                    self._session.view(self._last, n)[:] = stream[row * width : (row + n) * width]
                     self._session.run(n, first="head")
-                out[written : written + n * row_bytes] = logits[: n * row_bytes]
-                written += n * row_bytes
+                    out[written : written + n * row_bytes] = logits[: n * row_bytes]
+                    written += n * row_bytes
 
     def _prefill(self, ids: array[int], *, is_last: bool) -> None:
         n, position = len(ids), len(self.ids)
         self._into[:n] = memoryview(ids)
-        with _turn:
-            if n == 1 and is_last:
-                self._session.run(1, position, first="main", last="head")
-            else:
-                self._session.run(n, position, first="main", last="last" if is_last else "main")
-                if is_last:
-                    self._session.run(1, first="head")
+        if n == 1 and is_last:
+            self._session.run(1, position, first="main", last="head")
+        else:
+            self._session.run(n, position, first="main", last="last" if is_last else "main")
+            if is_last:
+                self._session.run(1, first="head")
         self.ids.extend(ids)
 
     def _room_for(self, n: int) -> None:
@@ -213,9 +258,10 @@ class Context:
 
     def truncate(self, n_tokens: int) -> None:
         """Forget all tokens but the first `n_tokens`."""
-        if not 0 <= n_tokens <= len(self.ids):
-            raise CapacityError("truncate", n_tokens, len(self.ids), "tokens")
-        del self.ids[n_tokens:]
+        with self._lock:
+            if not 0 <= n_tokens <= len(self.ids):
+                raise CapacityError("truncate", n_tokens, len(self.ids), "tokens")
+            del self.ids[n_tokens:]
 
 
 def cache_bytes(config: Config, capacity: int, element: str) -> int:

@@ -1,12 +1,12 @@
 """BLOOM and MPT: GPT-2's layers with ALiBi, a penalty on distance in each head's scores, in place of positions.
 
-BLOOM (2022) normalises the embedding; MPT (MosaicML, 2023) has no biases and uses GELU by the error function.
+BLOOM (2022) normalises the embedding; MPT (MosaicML, 2023) has no biases, uses GELU by the error function, and may
+hold q, k and v to a range.
 """
 
 from __future__ import annotations
 
 from realizar_lambda.architectures import gpt2
-from realizar_lambda.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def bloom(m: Decoder) -> Buffer:
 
 
 def mpt(m: Decoder) -> Buffer:
-    if m.config.clamp_qkv:
-        raise UnsupportedError(f"clipping q, k and v at {m.config.clamp_qkv}", "MPT files without clamp_kqv")
-    return gpt2.layers(m, m.embed(), activation="gelu_erf", slopes=m.alibi_slopes())
+    x = m.embed()
+    if m.has("position_embd.weight"):  # the few without ALiBi
+        x = m.add_positions(x)
+    return gpt2.layers(m, x, activation="gelu_erf", slopes=m.alibi_slopes())

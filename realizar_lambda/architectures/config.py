@@ -1,12 +1,12 @@
 """What a decoder's file declares, under one set of names, checked. It knows keys, not equations.
 
-Sources: GGUF metadata (`{architecture}.attention.head_count`, ...) and Hugging Face's `config.json`.
+This is GGUF's metadata (`{architecture}.attention.head_count`, ...); hugging_face_config.py reads `config.json`.
+docs/models.md lists the keys.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
-from math import isfinite
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 MAX_CONTEXT = 1 << 21
 MAX_LAYERS = 1024
+MAX_HEADS = 4096
+MAX_HEAD_WIDTH = 1024
 
 Rope = namedtuple("Rope", "n_rotated base kind factor original_context fast slow attention_factor low high")
-"""Rotary positions: `kind` is none, linear, ntk, yarn or llama3; see rope.py for what the rest means."""
+"""Rotary positions: `kind` is one of rope.KINDS; see rope.py for what the rest means."""
 
 
 class Config(
@@ -32,16 +34,17 @@ class Config(
 ):
     """A decoder's numbers.
 
-    `window` 0 is none; `attention_cap` and `logit_cap` 0 are none; `query_scale` is what scores are multiplied by.
+    `window`, `attention_cap`, `logit_cap`, `max_alibi_bias` and `clamp_qkv` are 0 where there is none;
+    `query_scale` is what scores are multiplied by.
     """
 
     __slots__ = ()
 
 
-class _Keys:
-    """Typed access to metadata; every complaint names the key."""
+class Keys:
+    """Typed access to metadata; every complaint names the key. A key that is absent or None has its default."""
 
-    def __init__(self, path: str, values: Mapping[str, object], prefix: str) -> None:
+    def __init__(self, path: str, values: Mapping[str, object], prefix: str = "") -> None:
         self.path = path
         self.values = values
         self.prefix = prefix
@@ -51,182 +54,116 @@ class _Keys:
         if value is None and default is not None:
             return default
         if type(value) is not int or not least <= value <= most:
-            raise FormatError(self.path, None, f"{self.prefix}{key} is {value!r:.60}, must be {least} to {most}")
+            raise self.wrong(key, value, f"an integer from {least} to {most}")
         return value
 
-    def number(self, key: str, default: float | None = None) -> float:
+    def number(self, key: str, default: float | None = None, *, least: float = 0.0, most: float = 1e9) -> float:
         value = self.values.get(self.prefix + key)
         if value is None and default is not None:
             return default
-        if type(value) not in (int, float) or not isfinite(value) or abs(value) > 1e18:  # type: ignore[arg-type]
-            raise FormatError(self.path, None, f"{self.prefix}{key} is {value!r:.60}, must be a finite number")
+        if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
+            raise self.wrong(key, value, f"a number from {least:g} to {most:g}")
         return float(value)  # type: ignore[arg-type]
 
     def text(self, key: str, default: str) -> str:
         value = self.values.get(self.prefix + key)
-        return value if isinstance(value, str) else default
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self.wrong(key, value, "text")
+        return value
+
+    def wrong(self, key: str, value: object, allowed: str) -> FormatError:
+        return FormatError(self.path, None, f"{self.prefix}{key} is {value!r:.60}, must be {allowed}")
 
 
 def from_gguf(file: ModelFile) -> Config:
     """The config of a GGUF file."""
-    architecture = file.metadata.get("general.architecture")
-    if not isinstance(architecture, str):
-        raise FormatError(file.path, None, f"general.architecture is {architecture!r:.60}, must be a string")
-    keys = _Keys(file.path, file.metadata, f"{architecture}.")
-    n_heads = keys.count("attention.head_count")
+    architecture = str(file.metadata["general.architecture"])
+    keys = Keys(file.path, file.metadata, f"{architecture}.")
+    if keys.count("expert_count", 0, least=0):
+        raise UnsupportedError(f"a mixture of experts ({architecture}.expert_count)", "models without experts")
+    if keys.values.get(f"{architecture}.attention.causal", True) is not True:
+        raise UnsupportedError("attention that is not causal", "decoders")
+    n_layers = keys.count("block_count", most=MAX_LAYERS)
+    n_heads = keys.count("attention.head_count", most=MAX_HEADS)
     width = keys.count("embedding_length")
-    head_width = keys.count("attention.key_length", _divided(file, width, n_heads))
+    head_width = keys.count("attention.key_length", max(width // n_heads, 1))
     if keys.count("attention.value_length", head_width) != head_width:
-        raise UnsupportedError(
-            "a value head wider or narrower than its key head", "attention.value_length = key_length"
-        )
-    rope = Rope(
-        n_rotated=keys.count("rope.dimension_count", head_width),
-        base=keys.number("rope.freq_base", 10000.0),
-        kind=keys.text(
-            "rope.scaling.type", "linear" if f"{architecture}.rope.scale_linear" in file.metadata else "none"
+        raise UnsupportedError("value heads of another width than key heads", "attention.value_length = key_length")
+    is_gemma2 = architecture == "gemma2"
+    scaled_by = width / n_heads if is_gemma2 and n_layers == GEMMA2_27B_LAYERS else head_width
+    return checked(
+        file,
+        Config(
+            architecture=architecture,
+            n_layers=n_layers,
+            n_heads=n_heads,
+            n_kv_heads=keys.count("attention.head_count_kv", n_heads, most=MAX_HEADS),
+            head_width=head_width,
+            width=width,
+            n_vocab=_vocabulary(file),
+            context_length=keys.count("context_length", 2048, most=MAX_CONTEXT),
+            norm_epsilon=keys.number(
+                "attention.layer_norm_rms_epsilon",
+                keys.number("attention.layer_norm_epsilon", 1e-5, most=1.0),
+                most=1.0,
+            ),
+            window=keys.count("attention.sliding_window", 4096 if is_gemma2 else 0, least=0, most=1 << 31),
+            attention_cap=keys.number("attn_logit_softcapping", 50.0 if is_gemma2 else 0.0),
+            logit_cap=keys.number("final_logit_softcapping", 30.0 if is_gemma2 else 0.0),
+            query_scale=keys.number("attention.scale", 0.0) or scaled_by**-0.5,
+            max_alibi_bias=keys.number("attention.max_alibi_bias", 8.0, most=64.0),
+            clamp_qkv=keys.number("attention.clamp_kqv", 0.0),
+            rope=_rope(keys, head_width),
         ),
+    )
+
+
+GEMMA2_27B_LAYERS = 46
+"""Gemma 2 27B divides scores by the root of width / heads, not of the head's width; no key of GGUF says so."""
+
+
+def _rope(keys: Keys, head_width: int) -> Rope:
+    kind = keys.text("rope.scaling.type", "linear" if f"{keys.prefix}rope.scale_linear" in keys.values else "none")
+    attention_factor = keys.number("rope.scaling.attn_factor", 1.0) * keys.number("rope.scaling.yarn_attn_factor", 1.0)
+    return Rope(
+        n_rotated=keys.count("rope.dimension_count", head_width),
+        base=keys.number("rope.freq_base", 10000.0, most=1e12),
+        kind=kind,
         factor=keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0)),
         original_context=keys.count("rope.scaling.original_context_length", keys.count("context_length", 2048)),
         fast=keys.number("rope.scaling.yarn_beta_fast", 32.0),
         slow=keys.number("rope.scaling.yarn_beta_slow", 1.0),
-        attention_factor=keys.number("rope.scaling.attn_factor", 1.0),
+        attention_factor=attention_factor,
         low=1.0,
         high=4.0,
     )
-    epsilon = keys.number("attention.layer_norm_rms_epsilon", keys.number("attention.layer_norm_epsilon", 1e-5))
-    return _checked(
-        file,
-        Config(
-            architecture=architecture,
-            n_layers=keys.count("block_count", most=MAX_LAYERS),
-            n_heads=n_heads,
-            n_kv_heads=keys.count("attention.head_count_kv", n_heads),
-            head_width=head_width,
-            width=width,
-            n_vocab=_vocabulary(file, "token_embd.weight"),
-            context_length=keys.count("context_length", 2048, most=MAX_CONTEXT),
-            norm_epsilon=epsilon,
-            window=keys.count("attention.sliding_window", 0, least=0),
-            attention_cap=keys.number("attn_logit_softcapping", 0.0),
-            logit_cap=keys.number("final_logit_softcapping", 0.0),
-            query_scale=head_width**-0.5,
-            max_alibi_bias=keys.number("attention.max_alibi_bias", 8.0),
-            clamp_qkv=keys.number("attention.clamp_kqv", 0.0),
-            rope=rope,
-        ),
-    )
 
 
-def from_hugging_face(file: ModelFile) -> Config:
-    """The config of a safetensors file with `config.json` beside it: llama, mistral, qwen2, gpt2."""
-    values = file.metadata.get("config")
-    if not isinstance(values, dict):
-        raise FormatError(file.path, None, "no config.json beside the safetensors file: it says what the tensors mean")
-    architecture = str(values.get("model_type"))
-    names = HUGGING_FACE_KEYS.get(architecture)
-    if names is None:
-        raise UnsupportedError(f"model_type {architecture!r} in safetensors", sorted(HUGGING_FACE_KEYS))
-    keys = _Keys(file.path, {name: values.get(key) for name, key in names.items()}, "")
-    n_heads, width = keys.count("n_heads"), keys.count("width")
-    head_width = keys.count("head_width", _divided(file, width, n_heads))
-    uses_window = values.get("use_sliding_window", architecture == "mistral")
-    context_length = keys.count("context_length", 2048, most=MAX_CONTEXT)
-    return _checked(
-        file,
-        Config(
-            architecture=architecture,
-            n_layers=keys.count("n_layers", most=MAX_LAYERS),
-            n_heads=n_heads,
-            n_kv_heads=keys.count("n_kv_heads", n_heads),
-            head_width=head_width,
-            width=width,
-            n_vocab=keys.count("n_vocab"),
-            context_length=context_length,
-            norm_epsilon=keys.number("norm_epsilon", 1e-5),
-            window=keys.count("window", 0, least=0) if uses_window else 0,
-            attention_cap=0.0,
-            logit_cap=0.0,
-            query_scale=head_width**-0.5,
-            max_alibi_bias=8.0,
-            clamp_qkv=0.0,
-            rope=_hugging_face_rope(file, values, head_width, context_length),
-        ),
-    )
-
-
-_LLAMA_KEYS = {
-    "n_layers": "num_hidden_layers",
-    "n_heads": "num_attention_heads",
-    "n_kv_heads": "num_key_value_heads",
-    "head_width": "head_dim",
-    "width": "hidden_size",
-    "n_vocab": "vocab_size",
-    "context_length": "max_position_embeddings",
-    "norm_epsilon": "rms_norm_eps",
-    "window": "sliding_window",
-}
-HUGGING_FACE_KEYS = {
-    "llama": _LLAMA_KEYS,
-    "mistral": _LLAMA_KEYS,
-    "qwen2": _LLAMA_KEYS,
-    "gpt2": {
-        "n_layers": "n_layer",
-        "n_heads": "n_head",
-        "width": "n_embd",
-        "n_vocab": "vocab_size",
-        "context_length": "n_positions",
-        "norm_epsilon": "layer_norm_epsilon",
-    },
-}
-"""Our names to the keys of `config.json`, by model_type."""
-
-_SCALINGS = {"default": "none", "linear": "linear", "dynamic": "ntk", "yarn": "yarn", "llama3": "llama3"}
-
-
-def _hugging_face_rope(file: ModelFile, values: Mapping[str, object], head_width: int, context_length: int) -> Rope:
-    scaling = values.get("rope_scaling") or values.get("rope_parameters") or {}
-    if not isinstance(scaling, dict):
-        raise FormatError(file.path, None, f"rope_scaling is {scaling!r:.60}, must be an object")
-    kind = str(scaling.get("rope_type", scaling.get("type", "default")))
-    if kind not in _SCALINGS:
-        raise UnsupportedError(f"rope_scaling of type {kind!r}", sorted(_SCALINGS))
-    keys = _Keys(file.path, {**values, **scaling}, "")
-    return Rope(
-        n_rotated=head_width,
-        base=keys.number("rope_theta", 10000.0),
-        kind=_SCALINGS[kind],
-        factor=keys.number("factor", 1.0),
-        original_context=keys.count("original_max_position_embeddings", context_length),
-        fast=keys.number("beta_fast", 32.0),
-        slow=keys.number("beta_slow", 1.0),
-        attention_factor=1.0,
-        low=keys.number("low_freq_factor", 1.0),
-        high=keys.number("high_freq_factor", 4.0),
-    )
-
-
-def _divided(file: ModelFile, width: int, n_heads: int) -> int:
-    return max(width // n_heads, 1)
-
-
-def _vocabulary(file: ModelFile, name: str) -> int:
-    embedding = file.tensors.get(name)
+def _vocabulary(file: ModelFile) -> int:
+    embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
-        raise FormatError(file.path, None, f"no tensor {name!r} of two dimensions: this file holds no language model")
+        raise FormatError(
+            file.path, None, "no tensor 'token_embd.weight' of two dimensions: this file holds no language model"
+        )
     return int(embedding.shape[0])
 
 
-def _checked(file: ModelFile, config: Config) -> Config:
+def checked(file: ModelFile, config: Config) -> Config:
+    """The config, where its numbers go together."""
     rope = config.rope
     faults = (
         (config.n_heads % config.n_kv_heads, f"{config.n_heads} heads share {config.n_kv_heads} key heads unevenly"),
-        (config.head_width > 1024, f"a head is {config.head_width} wide, at most 1024"),
-        (rope.n_rotated > config.head_width or rope.n_rotated % 2, f"{rope.n_rotated} values of a head are rotated"),
-        (not 0.0 < rope.base <= 1e12, f"the rotary base is {rope.base}, must be in (0, 1e12]"),
-        (not 0.0 < rope.factor <= 1e6, f"the rotary scaling factor is {rope.factor}, must be in (0, 1e6]"),
-        (not 0.0 <= config.norm_epsilon < 1.0, f"the norm's epsilon is {config.norm_epsilon}, must be in [0, 1)"),
-        (config.attention_cap < 0.0 or config.logit_cap < 0.0, "a soft cap is negative"),
+        (config.head_width > MAX_HEAD_WIDTH, f"a head is {config.head_width} wide, at most {MAX_HEAD_WIDTH}"),
+        (
+            rope.n_rotated > config.head_width,
+            f"{rope.n_rotated} values of a head are rotated, it has {config.head_width}",
+        ),
+        (rope.base <= 1.0, f"the rotary base is {rope.base}, must be greater than 1"),
+        (rope.factor <= 0.0, f"the rotary scaling factor is {rope.factor}, must be greater than 0"),
+        (min(rope.fast, rope.slow) <= 0.0, f"YaRN's bounds are {rope.fast} and {rope.slow}, must be greater than 0"),
+        (rope.low >= rope.high, f"the rotary frequency factors are {rope.low} and {rope.high}, must rise"),
     )
     for is_wrong, message in faults:
         if is_wrong:

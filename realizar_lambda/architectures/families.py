@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import namedtuple
 from importlib import import_module
 
-from realizar_lambda.architectures import config as configs
+from realizar_lambda.architectures.config import from_gguf
 from realizar_lambda.architectures.decoder import Decoder
+from realizar_lambda.architectures.widening import with_f32_vectors
 from realizar_lambda.errors import CapacityError, UnsupportedError
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ HUGGING_FACE = {
     "llama": Family("llama", "qwen", "llama"),
     "mistral": Family("llama", "qwen", "llama"),
     "qwen2": Family("llama", "qwen", "llama"),
+    "qwen3": Family("llama", "qwen", "llama"),
     "gpt2": Family("gpt2", "gpt2", "gpt2"),
 }
 
@@ -54,14 +56,15 @@ def describe(file: ModelFile) -> Description:
     """Read and check what a GGUF or safetensors file declares."""
     if file.format == "safetensors":
         from realizar_lambda.architectures import hugging_face
+        from realizar_lambda.architectures.hugging_face_config import from_hugging_face
 
-        config = configs.from_hugging_face(file)
-        file = hugging_face.prepared(file, config)
+        config = from_hugging_face(file)
+        file = with_f32_vectors(hugging_face.prepared(file, config))
         return Description(file, config, HUGGING_FACE[config.architecture], hugging_face.NAMES[config.architecture])
     architecture = file.metadata.get("general.architecture")
-    if architecture not in GGUF:
+    if not isinstance(architecture, str) or architecture not in GGUF:
         raise UnsupportedError(f"architecture {architecture!r:.60}", sorted(GGUF))
-    return Description(file, configs.from_gguf(file), GGUF[str(architecture)], None)
+    return Description(with_f32_vectors(file), from_gguf(file), GGUF[architecture], None)
 
 
 def build(
@@ -71,6 +74,8 @@ def build(
     config: Config = description.config
     if not 1 <= capacity <= config.context_length:
         raise CapacityError("a context", capacity, config.context_length, "tokens")
+    if chunk < 1:
+        raise CapacityError("a chunk of a prompt", 1, chunk, "tokens")
     decoder = Decoder(
         description.file, config, description.rename, capacity=capacity, chunk=min(chunk, capacity),
         cache_element=cache_element, n_threads=n_threads,

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 
 
 def gpt2(m: Decoder) -> Buffer:
-    x = m.b.add_positions(m.embed(), m.tensor("position_embd.weight"), m.capacity)
+    x = m.add_positions(m.embed())
     return layers(m, x, activation="gelu")
 
 
 def layers(m: Decoder, x: Buffer, *, activation: str, slopes: Constant | None = None) -> Buffer:
     """The layers that BLOOM and MPT share, with ALiBi `slopes` in place of positions."""
-    d = m.config.n_heads * m.config.head_width
+    c = m.config
+    n_q, n_kv = c.n_heads * c.head_width, c.n_kv_heads * c.head_width
     for layer in m.layers():
         h = m.layer_norm(x, layer + "attn_norm")
-        q = m.linear(h, layer + "attn_qkv", rows=(0, d), out="q", meets=False)
-        k = m.linear(h, layer + "attn_qkv", rows=(d, 2 * d), out="k", meets=False)
-        v = m.linear(h, layer + "attn_qkv", rows=(2 * d, 3 * d), out="v")
+        q, k, v = m.split(h, layer + "attn_qkv", q=n_q, k=n_kv, v=n_kv)
+        if c.clamp_qkv:
+            for part in (q, k, v):
+                m.b.clamp(part, c.clamp_qkv)
         x = m.linear(m.attention(layer, q, k, v, slopes=slopes), layer + "attn_output", residual=x)
         h = m.layer_norm(x, layer + "ffn_norm")
         h = m.b.activation(activation, m.linear(h, layer + "ffn_up"))

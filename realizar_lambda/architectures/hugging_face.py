@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from realizar_lambda import native
+from realizar_lambda.architectures.widening import replaced
 from realizar_lambda.errors import FormatError
-from realizar_lambda.formats.model_file import ModelFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from realizar_lambda.architectures.config import Config
+    from realizar_lambda.formats.model_file import ModelFile
     from realizar_lambda.tensor import Tensor
 
 _LLAMA = {
@@ -59,6 +60,7 @@ NAMES = {
     "llama": _renamer(_LLAMA, "model.layers"),
     "mistral": _renamer(_LLAMA, "model.layers"),
     "qwen2": _renamer(_LLAMA, "model.layers"),
+    "qwen3": _renamer(_LLAMA, "model.layers"),
     "gpt2": _renamer(_GPT2, "h"),
 }
 """By model_type: from GGUF's tensor name to Hugging Face's."""
@@ -76,14 +78,7 @@ def prepared(file: ModelFile, config: Config) -> ModelFile:
     for name, tensor in file.tensors.items():
         plain = name.removeprefix("transformer.")
         tensors[plain] = _transposed(file, tensor) if plain.endswith(_TRANSPOSED) else tensor
-    return ModelFile(
-        path=file.path,
-        format=file.format,
-        metadata=file.metadata,
-        tensors=tensors,
-        checks=file.checks,
-        buffer=file.buffer,
-    )
+    return replaced(file, tensors)
 
 
 def _transposed(file: ModelFile, tensor: Tensor) -> Tensor:

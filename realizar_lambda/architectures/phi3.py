@@ -14,14 +14,11 @@ def phi3(m: Decoder) -> Buffer:
     x = m.embed()
     for layer in m.layers():
         h = m.rms_norm(x, layer + "attn_norm")
-        q = m.linear(h, layer + "attn_qkv", rows=(0, n_q), out="q", meets=False)
-        k = m.linear(h, layer + "attn_qkv", rows=(n_q, n_q + n_kv), out="k", meets=False)
-        v = m.linear(h, layer + "attn_qkv", rows=(n_q + n_kv, n_q + 2 * n_kv), out="v")
+        q, k, v = m.split(h, layer + "attn_qkv", q=n_q, k=n_kv, v=n_kv)
         m.rope(q, k, "halves")
         x = m.linear(m.attention(layer, q, k, v), layer + "attn_output", residual=x)
         h = m.rms_norm(x, layer + "ffn_norm")
-        n_ff = m.tensor(layer + "ffn_up.weight").shape[0] // 2
-        gate = m.linear(h, layer + "ffn_up", rows=(0, n_ff), out="gate", meets=False)
-        up = m.linear(h, layer + "ffn_up", rows=(n_ff, 2 * n_ff), out="up")
+        n_ff = m.n_rows(layer + "ffn_up") // 2
+        gate, up = m.split(h, layer + "ffn_up", gate=n_ff, up=n_ff)
         x = m.linear(m.b.gated("silu", gate, up), layer + "ffn_down", residual=x)
     return x

@@ -3,6 +3,7 @@
     plain     base**(-2i / n)
     linear    all divided by the factor (Chen and others, 2023)
     ntk       the base raised so that the slowest is divided by the factor and the fastest kept
+    dynamic   as ntk, by as much as the context exceeds the original length (transformers' name)
     yarn      slow ones divided, fast ones kept, blended between; scores raised (Peng and others, 2023)
     llama3    as yarn by wavelength, without the raise (Llama 3.1)
 
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 
     from realizar_lambda.architectures.config import Rope
 
-KINDS = ("none", "linear", "ntk", "yarn", "llama3", "longrope")
+KINDS = ("none", "linear", "ntk", "dynamic", "yarn", "llama3", "longrope")
 
 
-def frequencies(rope: Rope, divisors: Sequence[float] | None = None) -> tuple[list[float], float]:
-    """(angle per position of each pair, factor on cosine and sine)."""
+def frequencies(rope: Rope, divisors: Sequence[float] | None = None, *, capacity: int) -> tuple[list[float], float]:
+    """(angle per position of each pair, factor on cosine and sine) in a context for `capacity` tokens."""
     if rope.kind not in KINDS:
-        raise UnsupportedError(f"rotary scaling {rope.kind!r}", KINDS)
+        raise UnsupportedError(f"rotary scaling {rope.kind!r:.60}", KINDS)
+    if rope.n_rotated % 2:
+        raise UnsupportedError(f"rotating {rope.n_rotated} values of a head", "an even number")
     n, base, magnitude = rope.n_rotated, rope.base, rope.attention_factor
-    if rope.kind == "ntk" and n > 2:
-        base *= rope.factor ** (n / (n - 2))
+    stretch = _stretch(rope, capacity)
+    if stretch != 1.0 and n > 2:
+        base *= stretch ** (n / (n - 2))
     values = [base ** (-2.0 * i / n) for i in range(n // 2)]
     if divisors is not None:
         values = [value / divisor for value, divisor in zip(values, divisors, strict=True)]
@@ -43,6 +47,15 @@ def frequencies(rope: Rope, divisors: Sequence[float] | None = None) -> tuple[li
     elif rope.kind == "llama3":
         values = [_llama3(rope, value) for value in values]
     return values, magnitude
+
+
+def _stretch(rope: Rope, capacity: int) -> float:
+    """By how much the slowest turn is slowed by way of the base."""
+    if rope.kind == "ntk":
+        return float(rope.factor)
+    if rope.kind == "dynamic" and capacity > rope.original_context:
+        return float(rope.factor * capacity / rope.original_context - (rope.factor - 1.0))
+    return 1.0
 
 
 def _yarn(rope: Rope, values: list[float]) -> list[float]:

@@ -4,10 +4,9 @@ route and no model."""
 from __future__ import annotations
 
 from realizar_lambda.errors import RequestError
-from realizar_lambda.serving.fields import Field, Text, shown, wrong_type
+from realizar_lambda.serving.fields import Field, Text, wrong_type
 
 MAX_STOPS = 16
-MAX_TOKEN_ID = (1 << 31) - 1
 
 
 class Unicode(Text):
@@ -40,7 +39,7 @@ class Prompt(Unicode):
 
 
 class TokenIds(Field):
-    """An array of token ids; whether a model has them is for the model to say."""
+    """An array of integers; which of them are token ids is for a model to say."""
 
     __slots__ = ()
 
@@ -50,9 +49,6 @@ class TokenIds(Field):
         for position, token in enumerate(value):
             if type(token) is not int:
                 raise wrong_type(f"{name}[{position}]", "an integer", token)
-            if not 0 <= token <= MAX_TOKEN_ID:
-                message = f"{name}[{position}] must be 0 to {MAX_TOKEN_ID}, got {shown(token)}"
-                raise RequestError(400, message, name)
         return value
 
 

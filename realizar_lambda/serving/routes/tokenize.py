@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from realizar_lambda.errors import RequestError
 from realizar_lambda.serving.body import read_json
-from realizar_lambda.serving.fields import Flag, Items, Text, read_fields
+from realizar_lambda.serving.fields import Flag, Items, Text, read_fields, shown
 from realizar_lambda.serving.http import Response
 from realizar_lambda.serving.routes.text_model import check_batch, find_text_model
 from realizar_lambda.serving.text_fields import TokenIds, Unicode
@@ -53,10 +53,11 @@ def detokenize(request: Request, application: Application) -> Response:
     fields = read_fields(read_json(request, application.settings), DETOKENIZE_FIELDS)
     loaded = find_text_model(fields["model_id"], application, request)
     token_ids, tokenizer = fields["token_ids"], loaded.model.tokenizer
-    if token_ids and max(token_ids) >= tokenizer.n_tokens:
-        position = next(i for i, token in enumerate(token_ids) if token >= tokenizer.n_tokens)
-        message = f"token_ids[{position}] must be 0 to {tokenizer.n_tokens - 1}, got {token_ids[position]}"
-        raise RequestError(400, message, "token_ids")
+    last = tokenizer.n_tokens - 1
+    for position, token in enumerate(token_ids):
+        if not 0 <= token <= last:
+            message = f"token_ids[{position}] must be 0 to {last}, got {shown(token)}"
+            raise RequestError(400, message, "token_ids")
     return Response.from_json(200, {"text": tokenizer.decode(token_ids)}, model=loaded.name)
 
 

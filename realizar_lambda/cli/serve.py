@@ -13,6 +13,17 @@ from realizar_lambda.registry import Registry
 from realizar_lambda.serving.application import Application
 from realizar_lambda.serving.settings import Settings
 
+DEFAULTS = {"REALIZAR_SHARE_PREFIXES": "all"}
+"""What the environment need not set here and must in Lambda: who asks a server on one's own machine is oneself."""
+
+EXAMPLES = (
+    ("", "/health", ""),
+    ("", "/models", ""),
+    ("generate", "/generate", '{"prompt": "Once upon a time", "max_tokens": 40}'),
+    ("generate", "/tokenize", '{"text": "Once upon a time"}'),
+)
+"""Kind of model that there must be, path, and what to post."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -33,7 +44,7 @@ def _port(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted. Logs one JSON line per request on stdout; everything else is on stderr."""
-    settings = Settings.from_env(os.environ)
+    settings = Settings.from_env({**DEFAULTS, **os.environ})
     if not arguments.demo and not arguments.model:
         print("error: nothing to serve: give --demo, or --model PATH", file=sys.stderr)
         return 2
@@ -74,12 +85,20 @@ def describe(summaries: list[dict[str, Any]], url: str) -> list[str]:
         )
         for summary in summaries
     ]
+    kinds = {summary.get("kind") for summary in summaries}
+    tries = [example(url, path, body) for kind, path, body in EXAMPLES if not kind or kind in kinds]
+    if any(summary["id"] == "iris" for summary in summaries):
+        tries.append(example(url, "/predict", '{"features": [5.1, 3.5, 1.4, 0.2], "model_id": "iris"}'))
     return [
         *columns(rows, right=(3,)),
         "",
         f"listening on {url}   (Ctrl-C stops)",
         "",
-        "  try  " + f"curl {url}/health",
-        "       " + f"curl {url}/models",
+        *((("  try  " if number == 0 else "       ") + line) for number, line in enumerate(tries)),
         "",
     ]
+
+
+def example(url: str, path: str, body: str) -> str:
+    """A command line that asks a route."""
+    return f"curl {url}{path}" + (f" --json '{body}'" if body else "")

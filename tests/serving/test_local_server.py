@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from serving.fake_generator import FakeContext, FakeGenerator
 
 pytest.importorskip("waitress", reason="the local server needs waitress (the `serve` extra)")
 
+from realizar_lambda.cli.serve import describe
 from realizar_lambda.serving.local_server import MAX_HEADER_BYTES, LocalServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -115,6 +118,95 @@ def test_malformed_http_is_refused_in_json_and_the_server_goes_on(server, raw, s
     assert ask(server, "GET", "/health")[0] == 200
 
 
+def post_stream(server, **fields):
+    """An open connection whose head has been read, and its response."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection.request("POST", "/stream/generate", json.dumps(fields), JSON)
+    return connection, connection.getresponse()
+
+
+def test_a_stream_comes_chunk_by_chunk_as_tokens_come(server, application):
+    connection, response = post_stream(server, prompt="abc", max_tokens=5)
+    assert response.headers["Transfer-Encoding"] == "chunked"
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    text = response.read().decode()
+    connection.close()
+    assert text.count("event: token\n") == 5
+    assert "".join(json.loads(line[6:]).get("text", "") for line in text.splitlines() if line[:5] == "data:") == "defgh"
+    assert application.metrics.n_tokens == 5
+
+
+class Gate(FakeGenerator):
+    """Each step waits to be let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Semaphore(0)
+
+    def context(self, capacity):
+        context = FakeContext(capacity)
+        step = context.step
+        context.step = lambda token: self.gate.acquire(timeout=10) and step(token)
+        return context
+
+
+@pytest.fixture
+def gated(application):
+    """The model `story`, replaced by one whose steps wait."""
+    model = application.registry.get("story").model = Gate()
+    return model
+
+
+def read_event(response) -> str:
+    lines = iter(response.fp.readline, b"\r\n")  # the chunk's size, its lines, an empty line, and the chunk's end
+    return b"".join(lines).decode()
+
+
+def test_a_token_is_on_the_wire_before_the_next_is_computed(server, gated):
+    connection, response = post_stream(server, prompt="abc", max_tokens=3)
+    assert '"text":"d"' in read_event(response)
+    gated.gate.release()
+    assert '"text":"e"' in read_event(response)
+    gated.gate.release()
+    assert '"text":"f"' in read_event(response)
+    assert "event: done" in read_event(response)
+    connection.close()
+
+
+def test_a_stream_whose_client_leaves_is_ended_and_others_go_on(server, gated, application, log_lines):
+    connection, response = post_stream(server, prompt="abc", max_tokens=20)
+    read_event(response)
+    response.close()
+    connection.close()
+    for _ in range(200):
+        gated.gate.release()
+        if log_lines:
+            break
+        time.sleep(0.01)
+    assert log_lines[-1]["code"] == "E_CLIENT_LEFT"
+    assert log_lines[-1]["generated_tokens"] < 20
+    assert ask(server, "GET", "/health")[0] == 200
+
+
+def test_a_slow_stream_keeps_no_other_client_waiting(server, gated):
+    connection, response = post_stream(server, prompt="abc", max_tokens=2)
+    read_event(response)
+    assert ask(server, "POST", "/predict", b'{"features": [1, 2, 0]}')[0] == 200
+    gated.gate.release()
+    assert "event: token" in read_event(response)
+    connection.close()
+
+
+def test_an_http_1_0_client_gets_the_stream_until_the_connection_closes(server):
+    body = b'{"prompt": "abc", "max_tokens": 2}'
+    head = b"POST /stream/generate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+        connection.sendall(head % len(body) + body)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"event: token") == 2
+    assert b"event: done" in received
+
+
 def test_a_client_that_goes_away_harms_nobody(server):
     for _ in range(5):
         with socket.create_connection((server.host, server.port), timeout=10) as connection:
@@ -153,6 +245,8 @@ def command(data_dir):
             "serve",
             "--model",
             str(data_dir / "apr" / "mnist_784x2.apr"),
+            "--model",
+            str(data_dir / "models" / "stories260K" / "derived" / "stories260K-q8_0.gguf"),
             "--port",
             "0",
         ],
@@ -171,17 +265,41 @@ def command(data_dir):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_a_real_model_and_stops_in_order(command, number):
+def test_the_command_serves_real_models_and_stops_in_order(command, number):
     process, port = command
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", "/predict", json.dumps({"features": [0.5] * 784}), JSON)
-    assert json.loads(connection.getresponse().read())["prediction"] == 1
+    answers = []
+    for path, fields in (
+        ("/tokenize", {"text": "Once upon a time"}),
+        ("/generate", {"prompt": "Once upon a time", "max_tokens": 5}),
+        ("/generate", {"prompt": "Once upon a time", "max_tokens": 5}),
+        ("/predict", {"features": [0.5] * 784}),
+    ):
+        connection.request("POST", path, json.dumps(fields), JSON)
+        answers.append(json.loads(connection.getresponse().read()))
     connection.close()
+    assert answers[0]["token_ids"] == [1, 403, 407, 261, 378]
+    assert [answer["completion"] for answer in answers[1:3]] == [", there was a little"] * 2
+    assert [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers[1:3]] == [0, 4]
+    assert answers[3]["prediction"] == 1
     process.send_signal(number)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 0
     assert err.endswith("stopped\n")
     assert json.loads(out.splitlines()[-1])["route"] == "/predict"
+
+
+def test_what_is_served_is_listed_with_commands_that_ask_it():
+    summaries = [
+        {"id": "iris", "kind": "classify", "quantization": "F32", "size_bytes": 900},
+        {"id": "stories", "kind": "generate", "quantization": "Q4_K", "size_bytes": 2_000_000},
+        {"id": "broken", "error": "broken.apr, byte 0: no model", "size_bytes": 5},
+    ]
+    text = "\n".join(describe(summaries, "http://127.0.0.1:8080"))
+    assert "broken.apr, byte 0" in text
+    for path in ("health", "models", "generate --json", "tokenize --json", "predict --json"):
+        assert f"curl http://127.0.0.1:8080/{path}" in text
+    assert "/generate" not in "\n".join(describe(summaries[:1], ""))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ class Tokenizer:
 
     __slots__ = (
         "_model",
+        "_showing",
+        "_skipping",
         "_specials",
         "_verbatim",
         "bos_id",
@@ -67,6 +69,8 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._model = model
         self._specials = specials
+        self._skipping = _Written(self, skips_special=True)
+        self._showing = _Written(self, skips_special=False)
         self._verbatim = {special.token: special.text.encode() for special in specials.tokens}
         self.bos_id = ids.get("bos")
         self.eos_id = ids.get("eos")
@@ -114,11 +118,14 @@ class Tokenizer:
 
         Control tokens and the unknown token write nothing, or what they are called where `skip_special` is off.
         """
-        pieces: list[bytes] = []
-        for token in ids:
-            piece = self._piece_of(token, skip_special)
-            if piece is not None:
-                pieces.append(piece if pieces else self._model.first_piece(piece))
+        ids = list(ids)
+        if not set(map(type, ids)) <= {int}:
+            for token in ids:
+                self._check(token)
+        written = self._skipping if skip_special else self._showing
+        pieces = [piece for piece in map(written.__getitem__, ids) if piece is not None]
+        if pieces:
+            pieces[0] = self._model.first_piece(pieces[0])
         return b"".join(pieces)
 
     def stream_decoder(self, *, is_start: bool = False, skip_special: bool = True) -> StreamDecoder:
@@ -144,17 +151,25 @@ class Tokenizer:
         found = self.vocabulary.find(piece.encode("utf-8", "surrogatepass"))
         return found if found >= 0 else None
 
-    def _piece_of(self, token: int, skip_special: bool) -> bytes | None:
-        """What a token adds to text; None where it is not there at all."""
-        if skip_special and self.is_control(token):
-            return None
-        return self.piece(token)
-
     def _check(self, token: int) -> None:
         if isinstance(token, bool) or not isinstance(token, int):
             raise RequestError(422, f"a token id must be an integer, got {token!r:.40}", "token_ids")
         if not 0 <= token < self.n_tokens:
             raise RequestError(400, f"token ids must be 0 to {self.n_tokens - 1}, got {token}", "token_ids")
+
+
+class _Written(dict[int, "bytes | None"]):
+    """What each token met so far adds to text; None where it adds nothing at all."""
+
+    def __init__(self, tokenizer: Tokenizer, *, skips_special: bool) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+        self._skips_special = skips_special
+
+    def __missing__(self, token: int) -> bytes | None:
+        is_skipped = self._tokenizer.is_control(token) and self._skips_special
+        piece = self[token] = None if is_skipped else self._tokenizer.piece(token)
+        return piece
 
 
 class StreamDecoder:
@@ -163,17 +178,17 @@ class StreamDecoder:
     What `feed` and `finish` give, end to end, is what `decode` gives for all the ids.
     """
 
-    __slots__ = ("_decoder", "_is_start", "_skip_special", "_tokenizer")
+    __slots__ = ("_decoder", "_is_start", "_tokenizer", "_written")
 
     def __init__(self, tokenizer: Tokenizer, *, is_start: bool, skip_special: bool) -> None:
         self._tokenizer = tokenizer
         self._is_start = is_start
-        self._skip_special = skip_special
+        self._written = tokenizer._skipping if skip_special else tokenizer._showing
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, token: int) -> str:
         """The text that `token` completes; empty while a character is not. Raises RequestError as `decode`."""
-        piece = self._tokenizer._piece_of(token, self._skip_special)
+        piece = self._written[token]
         if piece is None:
             return ""
         if self._is_start:

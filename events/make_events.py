@@ -3,7 +3,8 @@
     python events/make_events.py
 
 The events have the shapes of the sources' documentation, with made-up accounts and hosts. The features are an
-iris flower and a real handwritten digit. Tests import the functions for events of their own.
+iris flower and a real handwritten digit, the text is the beginning of a story. Tests import the functions for events
+of their own.
 """
 
 from __future__ import annotations
@@ -194,6 +195,7 @@ _TARGET_GROUP = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:targetgroup/p
 
 SETOSA = {"features": [5.1, 3.5, 1.4, 0.2]}
 VIRGINICA = {"features": [6.3, 3.3, 6.0, 2.5]}
+ONCE = "Once upon a time"
 
 # name: method, path, action, fields (None where the route takes none)
 ROUTES: dict[str, tuple[str, str, str, Mapping[str, object] | None]] = {
@@ -213,7 +215,19 @@ ROUTES: dict[str, tuple[str, str, str, Mapping[str, object] | None]] = {
         "predict_batch",
         {"instances": [SETOSA, VIRGINICA], "model_id": "iris"},
     ),
+    "tokenize": ("POST", "/tokenize", "tokenize", {"text": ONCE, "with_pieces": True}),
+    "batch-tokenize": ("POST", "/batch/tokenize", "batch_tokenize", {"texts": [ONCE, "The end."]}),
+    "detokenize": ("POST", "/detokenize", "detokenize", {"token_ids": [300, 301, 302]}),
+    "generate": (
+        "POST",
+        "/generate",
+        "generate",
+        {"prompt": ONCE, "max_tokens": 40, "strategy": "top_p", "temperature": 0.8, "top_p": 0.95, "seed": 7},
+    ),
+    "batch-generate": ("POST", "/batch/generate", "batch_generate", {"prompts": [ONCE, "One day"], "max_tokens": 8}),
+    "stream-generate": ("POST", "/stream/generate", "stream_generate", {"prompt": ONCE, "max_tokens": 8}),
 }
+"""The text routes name no model, so that the default one answers."""
 
 
 def make_events(digit: str) -> dict[str, Event]:

@@ -26,18 +26,6 @@ class Unicode(Text):
         return text
 
 
-class Prompt(Unicode):
-    """Text that is not empty."""
-
-    __slots__ = ()
-
-    def read(self, value: object, name: str) -> str:
-        text = super().read(value, name)
-        if not text:
-            raise RequestError(400, f"{name} must not be empty", name)
-        return text
-
-
 class TokenIds(Field):
     """An array of integers; which of them are token ids is for a model to say."""
 

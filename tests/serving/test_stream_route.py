@@ -62,7 +62,7 @@ def test_logprobs_come_with_their_token(handler):
 
 @pytest.mark.parametrize(
     ("fields", "status"),
-    [({"prompt": ""}, 400), ({"prompt": "a" * 99}, 413), ({}, 422), ({"prompt": "a", "n": 1}, 422)],
+    [({"prompt": "a", "top_p": 2}, 400), ({"prompt": "a" * 99}, 413), ({}, 422), ({"prompt": "a", "n": 1}, 422)],
 )
 def test_what_is_wrong_with_the_request_is_refused_with_a_status(handler, fields, status):
     response = handler(post("/stream/generate", fields), None)

@@ -68,7 +68,6 @@ GENERATE = [
 OTHERS = [
     ("/generate", "{}", 422, "the field prompt is missing"),
     ("/generate", '{"prompt": null}', 422, "the field prompt is missing"),
-    ("/generate", '{"prompt": ""}', 400, "prompt must not be empty"),
     ("/generate", '{"prompt": ["a"]}', 422, "prompt must be a string, got an array"),
     ("/generate", '{"prompt": [1, 2]}', 422, "prompt must be a string, got an array"),
     ("/generate", '{"prompt": "a\\ud83d"}', 400, "prompt must be Unicode text, character 1 is the lone"),

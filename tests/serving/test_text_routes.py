@@ -6,6 +6,7 @@ import json
 
 import pytest
 from serving.bodies import post
+from serving.fake_generator import FakeTokenizer
 from serving.fake_models import make_application
 
 from events.make_events import HTTP_SOURCES, api_gateway_v1, api_gateway_v2, function_url
@@ -21,6 +22,13 @@ BODIES = {
     "/batch/generate": {"prompts": ["abc"], "max_tokens": 3},
     "/stream/generate": {"prompt": "abc", "max_tokens": 3},
 }
+
+
+class WithoutBeginning(FakeTokenizer):
+    """Puts nothing before a text."""
+
+    def encode(self, text, *, add_special=True, parse_special=False):
+        return super().encode(text, add_special=False)
 
 
 def ask(handler, path, fields):
@@ -130,6 +138,14 @@ def test_fifty_tokens_are_the_default(handler):
     assert "15 tokens and 50 to generate" in refused["error"]
 
 
+def test_an_empty_prompt_goes_on_from_the_beginning_where_the_model_marks_it(application, handler):
+    assert generate(handler, "", max_tokens=3)["text"] == "abc"
+    application.registry.get("story").model.tokenizer = WithoutBeginning()
+    status, answer = ask(handler, "/generate", {"prompt": ""})
+    assert (status, answer["code"]) == (400, "E_BAD_VALUE")
+    assert "prompt must have at least one token" in answer["error"]
+
+
 @pytest.mark.parametrize(
     ("stop", "completion"),
     [("fg", "de"), (["q", "g"], "def"), ("defghijklmnopqrstuvwxyz!", "defghijklmnopqrstuvwxyz"), ("d", "")],
@@ -189,7 +205,7 @@ def test_a_prompt_past_the_context_is_refused_with_both_numbers_and_nothing_is_c
 
 
 def test_a_batch_of_prompts_has_each_answer_or_error_in_its_place(handler, log_lines):
-    prompts = ["abc", 5, "", "a" * 64, "!", "x"]
+    prompts = ["abc", 5, "\ud800", "a" * 64, "!", "x"]
     status, answer = ask(handler, "/batch/generate", {"prompts": prompts, "max_tokens": 2})
     assert status == 200
     results = answer["results"]
@@ -203,7 +219,7 @@ def test_a_batch_of_prompts_has_each_answer_or_error_in_its_place(handler, log_l
         None,
     ]
     assert "prompts[1] must be a string, got a number" in results[1]["error"]
-    assert "prompts[2] must not be empty" in results[2]["error"]
+    assert "prompts[2] must be Unicode text" in results[2]["error"]
     assert "logits must be finite" in results[4]["error"]
     assert (log_lines[-1]["prompt_tokens"], log_lines[-1]["generated_tokens"]) == (6, 4)
 

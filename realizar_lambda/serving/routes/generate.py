@@ -14,7 +14,7 @@ from realizar_lambda.serving.event_stream import event
 from realizar_lambda.serving.fields import Integer, Items, Text, read_fields, shown
 from realizar_lambda.serving.http import EVENTS, Response
 from realizar_lambda.serving.routes.text_model import check_batch, find_text_model
-from realizar_lambda.serving.text_fields import Checked, Prompt, Stops
+from realizar_lambda.serving.text_fields import Checked, Stops, Unicode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ OPTIONS = {
     "stop": Stops(default=()),
     "model_id": Text(),
 }
-PROMPT = Prompt(is_required=True)
+PROMPT = Unicode(is_required=True)
 GENERATE_FIELDS = {"prompt": PROMPT, **OPTIONS}
 BATCH_FIELDS = {"prompts": Items(is_required=True), **OPTIONS}
 

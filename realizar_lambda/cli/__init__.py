@@ -25,6 +25,7 @@ COMMANDS = {
     "quantize": ("quantize", "write a model as GGUF with other block types: Q4_K_M, Q8_0, F16, ..."),
     "tokenize": ("tokenize", "cut a text into a model's tokens, or write the text of token ids"),
     "predict": ("predict", "classify one row of features with a model"),
+    "lambda-report": ("lambda_report", "show a deployed function's cold starts, from its CloudWatch logs"),
     "serve": ("serve", "answer over HTTP on a local port, as the function does in Lambda"),
 }
 """Command -> (module of this package, what it does in one line)."""

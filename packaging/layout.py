@@ -1,0 +1,98 @@
+"""The function's folder as Lambda sees it, /var/task: package, kernel libraries, handlers, models. It compiles nothing.
+
+    python packaging/layout.py OUTPUT [--native FOLDER] [--part code|models]
+    python packaging/layout.py --settle FOLDER...      only fix modes and times
+
+Modes and times are fixed, so that equal sources make equal layers and archives, whatever the checkout's umask was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from manifest import ManifestError, unlisted_models, verified_models
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH = 946_684_800
+"""The time of every packaged file, 2000-01-01 in UTC: past the earliest that a zip can say."""
+
+PACKAGES = ("realizar_lambda", "handlers")
+NOT_SERVED = (
+    "realizar_lambda/kernels",
+    "realizar_lambda/quantize",
+    "realizar_lambda/cli",
+    "realizar_lambda/__main__.py",
+)
+"""Build time, offline work and the command line: no request reaches them."""
+
+NATIVE = "realizar_lambda/_native"
+
+
+class LayoutError(Exception):
+    """What is to be packaged is not there: what, and what makes it."""
+
+
+def lay_out_code(output: Path, *, source: Path = ROOT, native: Path | None = None) -> None:
+    """The served modules, the handlers and the libraries of the folder `native`. Raises LayoutError."""
+    for package in PACKAGES:
+        for path in sorted((source / package).rglob("*.py")):
+            relative = path.relative_to(source)
+            if not any(relative.is_relative_to(left_out) for left_out in NOT_SERVED):
+                _copy(path, output / relative)
+    folder = native or source / NATIVE
+    libraries = sorted(folder.glob("*.so"))
+    if not libraries:
+        raise LayoutError(f"no kernel library in {folder}; `make kernels` builds them")
+    for library in libraries:
+        _copy(library, output / NATIVE / library.name)
+    _copy(source / "LICENSE", output / "LICENSE")
+
+
+def lay_out_models(output: Path, *, source: Path = ROOT) -> None:
+    """The models that the manifest lists, each checked. Raises ManifestError."""
+    for path in verified_models(source / "models"):
+        _copy(path, output / "models" / path.name)
+    for path in unlisted_models(source / "models"):
+        print(f"left out: {path}, which manifest.json does not list", file=sys.stderr)
+
+
+def settle(folder: Path) -> None:
+    """Everybody may read everything in `folder`, nobody but its owner may write, and all of it is from EPOCH."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        os.utime(path, (EPOCH, EPOCH))
+    folder.chmod(0o755)
+    os.utime(folder, (EPOCH, EPOCH))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="packaging/layout.py", description="Lay out the function's folder.")
+    parser.add_argument("output", type=Path, nargs="+")
+    parser.add_argument("--native", type=Path, help="the folder of the kernel libraries (default: the package's)")
+    parser.add_argument("--part", choices=("code", "models"), help="default: both")
+    parser.add_argument("--settle", action="store_true", help="lay out nothing, only fix modes and times")
+    options = parser.parse_args(arguments)
+    try:
+        for output in options.output:
+            if not options.settle and options.part != "models":
+                lay_out_code(output, native=options.native)
+            if not options.settle and options.part != "code":
+                lay_out_models(output)
+            settle(output)
+    except (LayoutError, ManifestError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -15,35 +15,32 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda import ops
+from realizar_lambda.kernels.adjustments import adjust, measure
 from realizar_lambda.kernels.compiler import export, kernel
-from realizar_lambda.kernels.doubles import F64, exp_f64, log_f64
-from realizar_lambda.kernels.doubles import LANES as LANES_F64
+from realizar_lambda.kernels.doubles import log_f64
+from realizar_lambda.kernels.logit_blocks import (
+    BLOCK,
+    MINUS_INFINITY,
+    block_maxima,
+    block_sums,
+    copy_finite,
+    gather,
+    sum_in_order,
+    weigh,
+)
 from realizar_lambda.kernels.memory import at, cast, f32p, f64p, i32p, i64p, u32p
 from realizar_lambda.kernels.selection import BUCKETS, ascending_key, descending_key, keep_best
-from realizar_lambda.kernels.vectors import LANES, convert, largest, load, maximum, splat, store, total, vector
 
 I64, f32, f64 = types.int64, types.float32, types.float64
-F32 = vector("f32", LANES)
-F32_OF_F64 = vector("f32", LANES_F64)
 
-BLOCK = ops.SAMPLING_BLOCK
 NOT_FINITE, ALL_BANNED = -1, -2
-MINUS_INFINITY = float("-inf")
 LOOSE = 1e-6  # a bound on logits that only saves work is this much too low
 WORD = ops.SAMPLING
 LOGITS, N_VOCAB, SCRATCH = WORD["logits"], WORD["n_vocab"], WORD["scratch"]
-HISTORY, N_PROMPT, N_HISTORY = WORD["history"], WORD["n_prompt"], WORD["n_history"]
-SEED, N_DRAWN, WINDOW = WORD["seed"], WORD["n_drawn"], WORD["window"]
-REPETITION, PRESENCE = WORD["repetition_penalty"], WORD["presence_penalty"]
-FREQUENCY = WORD["frequency_penalty"]
-BIAS_IDS, BIAS_VALUES, N_BIAS = WORD["bias_ids"], WORD["bias_values"], WORD["n_bias"]
-BANNED, N_BANNED = WORD["banned"], WORD["n_banned"]
-STOP_IDS, N_STOP, MIN_TOKENS = WORD["stop_ids"], WORD["n_stop"], WORD["min_tokens"]
-TEMPERATURE, TOP_K, TOP_P = WORD["temperature"], WORD["top_k"], WORD["top_p"]
-MIN_P, TYPICAL_P = WORD["min_p"], WORD["typical_p"]
-WANTS_LOGPROBS, N_TOP, N_LISTED = WORD["wants_logprobs"], WORD["n_top"], WORD["n_listed"]
-TOP_IDS, TOP_LOGPROBS = WORD["top_ids"], WORD["top_logprobs"]
-LOGPROB, FAULT_AT = WORD["logprob"], WORD["fault_at"]
+HISTORY, N_HISTORY = WORD["history"], WORD["n_history"]
+SEED, N_DRAWN, TEMPERATURE = WORD["seed"], WORD["n_drawn"], WORD["temperature"]
+TOP_K, TOP_P, MIN_P, TYPICAL_P = WORD["top_k"], WORD["top_p"], WORD["min_p"], WORD["typical_p"]
+WANTS_LOGPROBS, LOGPROB, FAULT_AT = WORD["wants_logprobs"], WORD["logprob"], WORD["fault_at"]
 
 
 @kernel(f64, I64, I64)
@@ -54,128 +51,6 @@ def fraction(seed, number):
     x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * -7723592293110705685  # 0x94D049BB133111EB
     x = x ^ ((x >> 31) & ((1 << 33) - 1))
     return f64((x >> 11) & ((1 << 53) - 1)) * 1.1102230246251565e-16
-
-
-@kernel(I64, f32p, f32p, I64, I64)
-def copy_finite(out, x, n, n_padded):
-    """out (n_padded,) = x (n,), then -infinity; the index of the first NaN or +infinity, or -1."""
-    faults = splat(F32, 0.0)
-    zeros = splat(F32, 0.0)
-    i = 0
-    while i + LANES <= n:
-        v = load(F32, x, i)
-        store(out, i, v)
-        faults = faults + v * zeros
-        i += LANES
-    is_suspect = total(faults) != f32(0.0)
-    for j in range(i, n):
-        out[j] = x[j]
-        is_suspect = is_suspect or x[j] * f32(0.0) != f32(0.0)
-    for j in range(n, n_padded):
-        out[j] = f32(MINUS_INFINITY)
-    if is_suspect:
-        for j in range(n):
-            if x[j] != x[j] or x[j] == f32(float("inf")):
-                return j
-    return -1
-
-
-@kernel(types.void, i64p, f32p, i32p)
-def adjust(record, z, counts):
-    """Biases, penalties and bans, in place."""
-    numbers = cast(f64p, record)
-    ids, values = cast(i32p, record[BIAS_IDS]), cast(f32p, record[BIAS_VALUES])
-    for i in range(record[N_BIAS]):
-        z[ids[i]] += values[i]
-    repetition, presence, frequency = numbers[REPETITION], numbers[PRESENCE], numbers[FREQUENCY]
-    if repetition != 1.0 or presence != 0.0 or frequency != 0.0:
-        history, n_prompt, n = cast(i32p, record[HISTORY]), record[N_PROMPT], record[N_HISTORY]
-        begin = max(n - record[WINDOW], 0) if record[WINDOW] > 0 else 0
-        for i in range(begin, n):  # bit 0: the token is there; above it: how often it was drawn
-            token = history[i]
-            counts[token] = (counts[token] | 1) + (2 if i >= n_prompt else 0)
-        for i in range(begin, n):
-            token = history[i]
-            count = counts[token]
-            if count != 0:
-                counts[token] = 0
-                value = f64(z[token])
-                value = value / repetition if value > 0.0 else value * repetition
-                drawn = count >> 1
-                if drawn > 0:
-                    value -= presence + frequency * drawn
-                z[token] = f32(value)
-    banned = cast(i32p, record[BANNED])
-    for i in range(record[N_BANNED]):
-        z[banned[i]] = f32(MINUS_INFINITY)
-    if record[N_DRAWN] < record[MIN_TOKENS]:
-        stops = cast(i32p, record[STOP_IDS])
-        for i in range(record[N_STOP]):
-            z[stops[i]] = f32(MINUS_INFINITY)
-
-
-@kernel(I64, f32p, f32p, I64)
-def block_maxima(maxima, z, n_blocks):
-    """maxima (n_blocks,) = the largest of each block of z; the index of the first largest of all."""
-    best = 0
-    for block in range(n_blocks):
-        v = load(F32, z, block * BLOCK)
-        for i in range(block * BLOCK + LANES, (block + 1) * BLOCK, LANES):
-            v = maximum(v, load(F32, z, i))
-        maxima[block] = largest(v)
-        if maxima[block] > maxima[best]:
-            best = block
-    i = best * BLOCK
-    while z[i] < maxima[best]:
-        i += 1
-    return i
-
-
-@kernel(f64, f64p, f32p, I64, f64, f64)
-def block_sums(sums, z, n_blocks, greatest, inverse):
-    """sums (n_blocks,) = the sum over each block of e**((z - greatest) * inverse); their sum."""
-    result = 0.0
-    shift, factor = splat(F64, greatest), splat(F64, inverse)
-    for block in range(n_blocks):
-        acc = splat(F64, 0.0)
-        for i in range(block * BLOCK, (block + 1) * BLOCK, LANES_F64):
-            level = (convert(F64, load(F32_OF_F64, z, i)) - shift) * factor
-            acc = acc + exp_f64(level)
-        sums[block] = total(acc)
-        result += sums[block]
-    return result
-
-
-@kernel(types.void, f64p, i32p, f32p, I64, f64, f64)
-def weigh(weights, which, z, n, greatest, inverse):
-    """weights (n,) = e**((z[which] - greatest) * inverse); weights has room for whole vectors."""
-    for i in range(n):
-        weights[i] = (f64(z[which[i]]) - greatest) * inverse
-    for i in range(n, (n + LANES_F64 - 1) // LANES_F64 * LANES_F64):
-        weights[i] = 0.0
-    for i in range(0, n, LANES_F64):
-        store(weights, i, exp_f64(load(F64, weights, i)))
-
-
-@kernel(I64, i32p, f32p, f32p, I64, f32)
-def gather(which, z, maxima, n_blocks, least):
-    """The tokens whose z is at least `least` and more than -infinity, in order; how many."""
-    n = 0
-    for block in range(n_blocks):
-        if maxima[block] >= least:
-            for i in range(block * BLOCK, (block + 1) * BLOCK):
-                if z[i] >= least and z[i] > f32(MINUS_INFINITY):
-                    which[n] = i
-                    n += 1
-    return n
-
-
-@kernel(f64, f64p, I64)
-def sum_in_order(x, n):
-    result = 0.0
-    for i in range(n):
-        result += x[i]
-    return result
 
 
 @kernel(types.void, f64p, u32p, i32p, f32p, I64)
@@ -226,35 +101,6 @@ def draw(weights, n, target):
             if reached > target:
                 break
     return last
-
-
-@kernel(types.void, i64p, f32p, f64p, f32p, I64, I64)
-def measure(record, z, sums, maxima, n_blocks, best):
-    """The log of the sum of exponentials of the raw logits, into the record, and the best tokens with theirs."""
-    numbers = cast(f64p, record)
-    greatest = f64(z[best])
-    normaliser = greatest + log_f64(block_sums(sums, z, n_blocks, greatest, 1.0))
-    numbers[LOGPROB] = normaliser
-    ids, logprobs, wanted = cast(i32p, record[TOP_IDS]), cast(f64p, record[TOP_LOGPROBS]), record[N_TOP]
-    n = 0
-    for block in range(n_blocks if wanted > 0 else 0):
-        if n == wanted and f64(maxima[block]) - normaliser <= logprobs[n - 1]:
-            continue
-        for i in range(block * BLOCK, (block + 1) * BLOCK):
-            value = f64(z[i]) - normaliser
-            if n == wanted and value <= logprobs[n - 1]:
-                continue
-            if z[i] == f32(MINUS_INFINITY):
-                continue
-            place = n if n < wanted else n - 1
-            while place > 0 and logprobs[place - 1] < value:
-                logprobs[place] = logprobs[place - 1]
-                ids[place] = ids[place - 1]
-                place -= 1
-            logprobs[place] = value
-            ids[place] = i
-            n = min(n + 1, wanted)
-    record[N_LISTED] = n
 
 
 @kernel(I64, i64p, f32p, f32p, I64, I64, f64p, f64p, f64p, i32p, u32p)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from numba import types
 
+from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.memory import f32_to_bits, f64p, i32p, u32p
 
 I64, f32, f64, u32 = types.int64, types.float32, types.float64, types.uint32
 
-BUCKETS = 2048
+BUCKETS = ops.SAMPLING_BUCKETS
 SIGN = 0x80000000
 ALL = 0xFFFFFFFF
 

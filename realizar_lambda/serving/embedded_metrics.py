@@ -5,7 +5,14 @@ Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatc
 
 from __future__ import annotations
 
-METRICS = {"latency_ms": "Milliseconds", "failed": "Count", "cold_starts": "Count"}
+METRICS = {
+    "latency_ms": "Milliseconds",
+    "failed": "Count",
+    "cold_starts": "Count",
+    "prompt_tokens": "Count",
+    "generated_tokens": "Count",
+}
+"""What is a metric of a record, where it is there, and its unit."""
 
 
 def embed(record: dict[str, object], namespace: str, *, timestamp_ms: int) -> None:
@@ -19,7 +26,7 @@ def embed(record: dict[str, object], namespace: str, *, timestamp_ms: int) -> No
             {
                 "Namespace": namespace,
                 "Dimensions": [["route"], ["route", "model"]] if "model" in record else [["route"]],
-                "Metrics": [{"Name": name, "Unit": unit} for name, unit in METRICS.items()],
+                "Metrics": [{"Name": name, "Unit": unit} for name, unit in METRICS.items() if name in record],
             }
         ],
     }

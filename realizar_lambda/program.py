@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
+from reprlib import repr as short_repr
 
 from realizar_lambda import native, ops
 from realizar_lambda.errors import CapacityError, UnsupportedError
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 ALIGNMENT = 64
 MAX_WIDTH = 1 << 24
 MAX_ARENA_BYTES = 1 << 40
+MAX_POSITIONS = 1 << 40
 ELEMENT_BYTES = {"f32": 4, "u8": 1, "i32": 4, "f16": 2, "i8": 1}
 FORMATS = {"f32": "f", "u8": "B", "i32": "i"}
+MAX_NUMBER = {"f32": 3.4028234663852886e38, "f64": 1.7976931348623157e308}
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "gelu_erf", "softmax")
 
 
@@ -92,7 +95,7 @@ class Builder:
         self.n_threads = n_threads
         self._steps: list[Step] = []
         self._buffers: list[Buffer] = []
-        self._named: dict[tuple[str, int], Buffer] = {}
+        self._named: dict[tuple[str, int, str], Buffer] = {}
         self._constants: list[Constant] = []
         self._cache_heads: dict[int, int] = {}
         self._sections = [Section("main", 0, 0, max_tokens)]
@@ -116,15 +119,17 @@ class Builder:
         self._sections[-1] = self._sections[-1]._replace(end=len(self._steps))
 
     def buffer(self, name: str, width: int, element: str = "f32") -> Buffer:
-        """A buffer (max_tokens, width); the one made before where name and width are the same."""
-        if (name, width) not in self._named:
-            self._named[name, width] = self.input(name, width, element)
-        return self._named[name, width]
+        """A buffer (max_tokens, width); the one made before where name, width and element are the same."""
+        if (name, width, element) not in self._named:
+            self._named[name, width, element] = self.input(name, width, element)
+        return self._named[name, width, element]
 
     def input(self, name: str, width: int, element: str = "f32", *, rows: int | None = None) -> Buffer:
         """A buffer of its own, for what the caller writes: "f32", "u8" or "i32"; of max_tokens rows by default."""
-        if not 0 < width <= MAX_WIDTH:
-            raise UnsupportedError(f"buffer {name!r} of width {width}", f"1 to {MAX_WIDTH}")
+        if not 0 < width <= MAX_WIDTH or element not in FORMATS:
+            raise UnsupportedError(
+                f"buffer {name!r} of width {width} of {element}", f"1 to {MAX_WIDTH} of f32, u8, i32"
+            )
         return self._add_buffer(name, width, rows or self.max_tokens, element)
 
     def cache(self, name: str, *, n_heads: int, head_width: int, capacity: int, element: str) -> Buffer:
@@ -139,6 +144,8 @@ class Builder:
     def constant(self, values: Iterable[float], element: str = "f32") -> Constant:
         """A vector of "f32" or "f64" that the program keeps."""
         made = Constant(tuple(values), element, len(self._constants))
+        if any(not -MAX_NUMBER[element] <= value <= MAX_NUMBER[element] for value in made.values):
+            raise UnsupportedError(f"a constant of {short_repr(made.values)}", f"finite numbers in {element}")
         self._constants.append(made)
         return made
 
@@ -166,8 +173,11 @@ class Builder:
         if stride < x.width:
             raise CapacityError("normalise_input", x.width, stride, "columns")
         self._expect(fault, 1)
+        name = {"u8": "normalise_u8", "f32": "normalise_f32"}.get(x.element)
+        if name is None:
+            raise UnsupportedError(f"features in {x.name!r} of {x.element}", "u8, f32")
+        self._expect(x, x.width, x.element)
         out = self.buffer(f"{x.name}.normalised", stride)
-        name = {"u8": "normalise_u8", "f32": "normalise_f32"}[x.element]
         self._emit(
             name, out=out, fault=fault, x=x, multiplier=multiplier, shift=shift, n=x.width,
             channel_size=x.width // n_channels, out_stride=stride,
@@ -230,9 +240,10 @@ class Builder:
         self, x: Buffer, weight: Vector, epsilon: float, *, n_groups: int = 1, out: Buffer | None = None
     ) -> Buffer:
         """x / rms(x) * weight; each of `n_groups` equal parts of a row alone. In place where `out` is x."""
-        width = x.width // n_groups
-        if width * n_groups != x.width:
+        if n_groups < 1 or x.width % n_groups:
             raise UnsupportedError(f"{n_groups} groups in a row of {x.width}", "a divisor")
+        width = x.width // n_groups
+        self._expect(x, x.width)
         self._expect_vector(weight, width)
         out = out or self.buffer("normed", x.width)
         self._expect(out, x.width)
@@ -249,6 +260,7 @@ class Builder:
         out: Buffer | None = None,
     ) -> Buffer:
         """(x - mean) / std * weight + bias."""
+        self._expect(x, x.width)
         self._expect_vector(weight, x.width)
         self._expect_vector(bias, x.width)
         out = out or self.buffer("normed", x.width)
@@ -258,6 +270,7 @@ class Builder:
 
     def add(self, x: Buffer, y: Buffer) -> Buffer:
         """x + y, into x."""
+        self._expect(x, x.width)
         self._expect(y, x.width)
         self._emit("add", out=x, x=x, y=y, width=x.width)
         return x
@@ -266,17 +279,20 @@ class Builder:
         """silu(gate) * up or gelu(gate) * up, into gate; `name` is "silu" or "gelu"."""
         if name not in ("silu", "gelu"):
             raise UnsupportedError(f"gate {name!r}", "silu, gelu")
+        self._expect(gate, gate.width)
         self._expect(up, gate.width)
         self._emit(f"{name}_times", out=gate, gate=gate, up=up, width=gate.width)
         return gate
 
     def soft_cap(self, x: Buffer, cap: float) -> Buffer:
         """cap * tanh(x / cap), in place."""
+        self._expect(x, x.width)
         self._emit("soft_cap", out=x, x=x, width=x.width, cap=cap)
         return x
 
     def multiply(self, x: Buffer, factor: float) -> Buffer:
         """x * factor, in place."""
+        self._expect(x, x.width)
         self._emit("multiply", out=x, x=x, width=x.width, factor=factor)
         return x
 
@@ -293,6 +309,7 @@ class Builder:
         _, width = self._matrix(weight)
         if ids.element != "i32" or ids.width != 1:
             raise UnsupportedError(f"token ids in {ids.name!r} of {ids.element}", "i32 of width 1")
+        self._expect(ids, 1, "i32")
         out = self.buffer("stream", width)
         self._emit(f"embed_{weight.block.name}", out=out, ids=ids, weight=weight, width=width, scale=float(scale))
         return out
@@ -304,6 +321,7 @@ class Builder:
                 f"tensor {weight.name!r} of type {weight.block.name} and shape {weight.shape}",
                 f"F32 of at least {capacity} rows of {x.width}",
             )
+        self._expect(x, x.width)
         self._emit("add_positions", out=x, weight=weight, width=x.width)
         return x
 
@@ -317,11 +335,13 @@ class Builder:
 
     def rope(self, x: Buffer, angles: Buffer, *, n_heads: int, layout: str, meets: bool = True) -> Buffer:
         """Turn each head's first values by the angles, in place; `layout` is "pairs" or "halves"."""
-        head_width = x.width // n_heads
+        head_width = x.width // max(n_heads, 1)
         if head_width * n_heads != x.width or angles.width > head_width or layout not in ("pairs", "halves"):
             raise UnsupportedError(
                 f"rope {layout!r} of {angles.width} values in {n_heads} heads of {x.name!r}", "pairs, halves"
             )
+        self._expect(x, x.width)
+        self._expect(angles, angles.width)
         self._emit(
             f"rope_{layout}", meets, x=x, angles=angles, n=angles.width // 2, n_heads=n_heads, head_width=head_width
         )
@@ -334,6 +354,7 @@ class Builder:
         n_heads = self._cache_heads.get(cache.index, 0)
         if n_heads * cache.width != x.width:
             raise CapacityError(f"cache {cache.name!r}", x.width, n_heads * cache.width, "columns")
+        self._expect(x, x.width)
         self._emit(
             f"store_{cache.element}",
             meets,
@@ -363,12 +384,13 @@ class Builder:
             n_heads < 1 or n_kv_heads < 1 or n_heads % n_kv_heads or q.width != n_heads * head_width
             or self._cache_heads.get(keys.index) != n_kv_heads or self._cache_heads.get(values.index) != n_kv_heads
             or keys[1:4] != values[1:4]
-            or (slopes is not None and len(slopes.values) != n_heads) or window < 0
+            or (slopes is not None and (len(slopes.values), slopes.element) != (n_heads, "f32")) or window < 0
         ):  # fmt: skip
             raise UnsupportedError(
                 f"attention of {n_heads} heads over {n_kv_heads} of width {head_width} in {q.name!r} ({q.width})",
                 "heads of one width, a multiple of the key heads",
             )
+        self._expect(q, q.width)
         out = self.buffer("attended", q.width)
         self._emit(
             f"attention_{keys.element}", out=out, q=q, keys=keys, values=values, slopes=0 if slopes is None else slopes,
@@ -384,6 +406,7 @@ class Builder:
         """The last token's row of x, as the first row of `out`."""
         if out.width != x.width or out.element != "f32" or out.is_cache:
             raise CapacityError(f"buffer {out.name!r}", x.width, out.width, "columns")
+        self._expect(x, x.width)
         self._emit("last_row", out=out, x=x, width=x.width)
 
     # Checks
@@ -417,9 +440,12 @@ class Builder:
         self._emit(name, q=self._q, x=x, width=x.width)
         self._ready = (name, x)
 
-    def _expect(self, buffer: Buffer, width: int) -> None:
-        if buffer.element != "f32" or buffer.is_cache or buffer.width != width or buffer.rows < self.max_tokens:
-            raise CapacityError(f"buffer {buffer.name!r} of {buffer.rows} rows", width, buffer.width, "columns")
+    def _expect(self, buffer: Buffer, width: int, element: str = "f32") -> None:
+        if buffer.element != element or buffer.is_cache or buffer.width != width or buffer.rows < self.max_tokens:
+            what = f"buffer {buffer.name!r} of {buffer.rows} rows of {buffer.element}"
+            raise CapacityError(
+                f"{what}, of which {self.max_tokens} of {element} are wanted,", width, buffer.width, "columns"
+            )
 
     def _expect_vector(self, vector: Tensor | Constant, width: int) -> None:
         if isinstance(vector, Constant):
@@ -431,10 +457,20 @@ class Builder:
                 f"F32 of shape ({width},)",
             )
 
+    def _is_own(self, value: object) -> bool:
+        if isinstance(value, Buffer):
+            return bool(value.index < len(self._buffers) and self._buffers[value.index] == value)
+        if isinstance(value, Constant):
+            return bool(value.index < len(self._constants) and self._constants[value.index] == value)
+        return True
+
     def _emit(self, op: str, meets: bool = True, /, **fields: object) -> None:
         declared = ops.OPS[op].fields
         if {name for name, _ in declared} != fields.keys():
             raise UnsupportedError(f"fields {sorted(fields)} for {op}", [name for name, _ in declared])
+        for value in fields.values():
+            if not self._is_own(value):
+                raise UnsupportedError(f"{short_repr(value)} of another program in {op}", "this builder's own")
         if self._ready is not None and fields.get("out") is self._ready[1]:
             self._ready = None  # what was made ready has changed
         self._steps.append(Step(op, fields, meets))
@@ -452,6 +488,13 @@ class Builder:
         ]
         sections = {section.name: section for section in self._sections}
         return Program(tuple(steps), tuple(self._buffers), tuple(self._constants), sections, self.n_threads, output)
+
+
+def _capacity(step: Step) -> int:
+    """The positions that a step has room for."""
+    if step.op == "add_positions":
+        return int(step.fields["weight"].n_elements // step.fields["width"])
+    return int(step.fields.get("capacity", MAX_POSITIONS))
 
 
 class Session:
@@ -493,6 +536,7 @@ class Session:
         for number, step in enumerate(program.steps):
             self._write_record(offset + number * ops.RECORD_BYTES, step, addresses, constant_addresses)
         self._table = start + offset
+        self._capacity = min(map(_capacity, program.steps), default=MAX_POSITIONS)
 
     def _cache_address(self, buffer: Buffer) -> int:
         memory = self._caches.get(buffer.name)
@@ -534,6 +578,8 @@ class Session:
         limit = min(begin.max_tokens, end.max_tokens)
         if not 0 < n_tokens <= limit or position < 0:
             raise CapacityError(f"section {first!r} at position {position}", n_tokens, limit, "tokens")
+        if position + n_tokens > self._capacity:
+            raise CapacityError("the context", position + n_tokens, self._capacity, "tokens")
         self.team.run(self._table + begin.begin * ops.RECORD_BYTES, end.end - begin.begin, n_tokens, position)
 
     def prepared_call(self, n_tokens: int, *, holds_gil: bool) -> tuple[Callable[[int], None], int]:

@@ -19,6 +19,8 @@ N_TOKENS = (1, 2, 3, 4, 5, 15, 16, 17, 32, 33)
 """Around one row at a time, a vector of 8 or 16 tokens, and a tile of two vectors."""
 MAX_TOKENS = max(N_TOKENS)
 SENTINEL = 12345.0
+LEAST_LEVELS = 123.25
+"""What the largest of 32 activations is quantised to at least; at most it is 127."""
 
 HALVES_AT = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "IQ4_NL": (0,), "IQ4_XS": (0,),
@@ -182,10 +184,10 @@ def rounding_bound(stored: Tensor, x: np.ndarray) -> np.ndarray:
 def quantisation_bound(stored: Tensor, x: np.ndarray) -> np.ndarray:
     """How far quantised activations may lie from the exact product: (n_tokens, n_rows).
 
-    x = d code + e with |e| <= d / 2, and d is at most max|x| / 124 of its 32 values, so the sum is off by at most
+    x = d code + e with |e| <= d / 2 and d <= max|x| / LEAST_LEVELS of its 32 values, so the sum is off by at most
     sum |w| d / 2. The roundings of d and of x / d lengthen |e| by less than one part in 4,096; a group below
     4e-37, whose 1 / d is infinite, counts as zero, but for its sum, which may be 2**31 d.
     """
     greatest = np.repeat(np.abs(x).astype("f8").reshape(len(x), -1, 32).max(axis=2), 32, axis=1)
-    error = np.where(greatest < 4e-37, 1e-25, greatest / 248.0 * (1.0 + 2.0**-12))
+    error = np.where(greatest < 4e-37, 1e-25, greatest / (2.0 * LEAST_LEVELS) * (1.0 + 2.0**-12))
     return error @ np.abs(values(stored)).T

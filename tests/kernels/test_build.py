@@ -110,6 +110,7 @@ def test_a_change_of_any_source_changes_the_hash(tmp_path: Path, changed: str) -
     assert python("-B", "-c", code, root=tmp_path).stdout.strip() not in ("", build.source_hash())
 
 
+LIBRARY = "from realizar_lambda.kernels import library\n"
 DECLARATIONS = [
     # a kernel, what is wrong with it
     (
@@ -128,10 +129,11 @@ DECLARATIONS = [
     ),
     ("@kernel(types.void, f32p)\ndef two(a, b): pass", "kernel two: 1 types for its parameters"),
     ("compiler.emit()", "operations without a kernel: "),
-    ("from realizar_lambda.kernels import library\ncompiler._ops.pop('relu')\ncompiler.emit()",
-     "operations without a kernel: relu"),
-    ("from realizar_lambda.kernels import library\ncompiler._ops['relu'] = None\ncompiler._exports.pop('realizar_lanes')\ncompiler.emit()",
-     "exports without a kernel: realizar_lanes"),
+    (LIBRARY + "compiler._ops.pop('relu')\ncompiler.emit()", "operations without a kernel: relu"),
+    (
+        LIBRARY + "compiler._ops['relu'] = None\ncompiler._exports.pop('realizar_lanes')\ncompiler.emit()",
+        "exports without a kernel: realizar_lanes",
+    ),
 ]  # fmt: skip
 
 

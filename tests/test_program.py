@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.program import Machine
+
+from realizar_lambda import native
+from realizar_lambda.blocks import BLOCKS
+from realizar_lambda.errors import CapacityError, RealizarError, UnsupportedError
+from realizar_lambda.program import ACTIVATIONS, MAX_WIDTH, Buffer, Builder, Program, Session
+from realizar_lambda.tensor import Tensor
+
+
+def tensor(shape: tuple[int, ...], block: str = "F32", *, n_bytes: int | None = None, name: str = "w") -> Tensor:
+    """A tensor of zeros; `n_bytes` other than its shape's."""
+    kind = BLOCKS[block]
+    size = int(np.prod(shape)) // kind.n_elements * kind.n_bytes if n_bytes is None else n_bytes
+    return Tensor(name, shape, kind, memoryview(bytes(size)), 0)
+
+
+class Parts:
+    """A builder of four rows with a buffer of every kind, for a rejected operation to be tried on."""
+
+    def __init__(self) -> None:
+        self.b = Builder(max_tokens=4)
+        self.x = self.b.input("x", 8)
+        self.y = self.b.input("y", 8)
+        self.wide = self.b.input("wide", 64)
+        self.one = self.b.input("one", 1)
+        self.bytes = self.b.input("bytes", 8, "u8")
+        self.ids = self.b.input("ids", 1, "i32")
+        self.short = self.b.input("short", 8, rows=3)
+        self.angles = self.b.rope_angles([1.0, 0.5])
+        self.keys, self.values = (
+            self.b.cache(name, n_heads=2, head_width=4, capacity=10, element="f16") for name in ("keys", "values")
+        )
+        self.other = self.b.cache("other", n_heads=2, head_width=4, capacity=10, element="f32")
+        self.v8 = self.b.constant([1.0] * 8)
+        self.stranger = Builder(max_tokens=4).input("stranger", 8)
+
+    def attend(self, q: Buffer | None = None, **changes: object) -> Buffer:
+        settings = {"keys": self.keys, "values": self.values, "n_heads": 2, "n_kv_heads": 2, "scale": 1.0} | changes
+        return self.b.attention(q or self.x, settings.pop("keys"), settings.pop("values"), **settings)
+
+
+WEIGHT = tensor((3, 8))
+REJECTED: dict[str, tuple[Callable[[Parts], object], type[RealizarError], str]] = {
+    # what is wrong: how, error, words
+    "a buffer of no width": (lambda p: p.b.buffer("h", 0), UnsupportedError, "'h' of width 0"),
+    "a buffer of negative width": (lambda p: p.b.input("h", -1), UnsupportedError, "'h' of width -1"),
+    "a buffer too wide": (lambda p: p.b.buffer("h", MAX_WIDTH + 1), UnsupportedError, "supported: 1 to 16777216"),
+    "a buffer of unknown elements": (lambda p: p.b.input("h", 4, "f64"), UnsupportedError, "of f64"),
+    "a cache of unknown elements": (
+        lambda p: p.b.cache("c", n_heads=1, head_width=4, capacity=4, element="u8"), UnsupportedError, "of u8"),
+    "a cache of no capacity": (
+        lambda p: p.b.cache("c", n_heads=1, head_width=4, capacity=0, element="f16"), UnsupportedError, r"\(1, 0, 4\)"),
+    "an unknown activation": (lambda p: p.b.activation("swish", p.x), UnsupportedError, "activation 'swish'"),
+    "an activation of bytes": (lambda p: p.b.activation("relu", p.bytes), CapacityError, "buffer 'bytes'"),
+    "an activation of too few rows": (lambda p: p.b.activation("relu", p.short), CapacityError, "'short' of 3 rows"),
+    "an activation of a cache": (lambda p: p.b.activation("relu", p.keys), CapacityError, "buffer 'keys'"),
+    "another program's buffer": (lambda p: p.b.activation("relu", p.stranger), UnsupportedError, "another program"),
+    "another program's weight input": (lambda p: p.b.matmul(p.stranger, WEIGHT), UnsupportedError, "another program"),
+    "a weight of another width": (
+        lambda p: p.b.matmul(p.x, tensor((3, 7))), UnsupportedError, "'w' with 7 columns is .*; supported: 8, the"),
+    "a weight of integers": (lambda p: p.b.matmul(p.x, tensor((3, 8), "I8")), UnsupportedError, "of type I8"),
+    "a weight of one dimension": (lambda p: p.b.matmul(p.x, tensor((8,))), UnsupportedError, r"of shape \(8,\)"),
+    "a weight of three dimensions": (
+        lambda p: p.b.matmul(p.x, tensor((3, 8, 1))), UnsupportedError, r"of shape \(3, 8, 1\)"),
+    "a weight of no rows": (lambda p: p.b.matmul(p.x, tensor((0, 8))), UnsupportedError, r"of shape \(0, 8\)"),
+    "a weight of too many rows": (
+        lambda p: p.b.matmul(p.x, tensor((MAX_WIDTH + 1, 8), n_bytes=0)), UnsupportedError, "of shape"),
+    "a truncated weight": (
+        lambda p: p.b.matmul(p.x, tensor((3, 8), n_bytes=95)), UnsupportedError, "'w' of 95 bytes .*whole blocks"),
+    "a weight with bytes left over": (
+        lambda p: p.b.matmul(p.x, tensor((3, 8), n_bytes=97)), UnsupportedError, "'w' of 97 bytes"),
+    "a truncated quantised weight": (
+        lambda p: p.b.matmul(p.wide, tensor((2, 64), "Q4_0", n_bytes=71)), UnsupportedError, "'w' of 71 bytes"),
+    "rows of broken blocks": (
+        lambda p: p.b.matmul(p.x, tensor((4, 8), "Q8_0")), UnsupportedError, "whole blocks in each row"),
+    "rows of half a K-type's block": (
+        lambda p: p.b.matmul(p.wide, tensor((4, 64), "Q4_K")), UnsupportedError, "whole blocks in each row"),
+    "a matmul of bytes": (lambda p: p.b.matmul(p.bytes, WEIGHT), CapacityError, "buffer 'bytes'"),
+    "a matmul of too few rows": (lambda p: p.b.matmul(p.short, WEIGHT), CapacityError, "'short' of 3 rows"),
+    "a matmul into its input": (lambda p: p.b.matmul(p.x, tensor((8, 8)), out=p.x), UnsupportedError, "its own input"),
+    "a matmul into another width": (lambda p: p.b.matmul(p.x, WEIGHT, out=p.y), CapacityError, "needs 3 columns"),
+    "a matmul into bytes": (lambda p: p.b.matmul(p.x, tensor((8, 8)), out=p.bytes), CapacityError, "'bytes'"),
+    "a residual of another width": (lambda p: p.b.matmul(p.x, WEIGHT, residual=p.y), CapacityError, "needs 3 columns"),
+    "a bias of another width": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=tensor((4,))), UnsupportedError, r"F32 of shape \(3,\)"),
+    "a bias of another type": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=tensor((3,), "F16")), UnsupportedError, "type F16"),
+    "a truncated bias": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=tensor((3,), n_bytes=8)), UnsupportedError, r"F32 of shape \(3,\)"),
+    "a constant bias of another width": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=p.v8), CapacityError, "a constant vector needs 3 values"),
+    "a constant bias in f64": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=p.b.constant([1.0] * 3, "f64")), CapacityError, "a constant vector"),
+    "a constant of another program": (
+        lambda p: p.b.matmul(p.x, WEIGHT, bias=Builder(max_tokens=1).constant([0.0] * 3)),
+        UnsupportedError, "another program"),
+    "unlike numbers of means and stds": (
+        lambda p: p.b.normalise_input(p.x, p.b.constant([1.0]), p.b.constant([1.0, 2.0]), p.one),
+        UnsupportedError, "1 multipliers and 2 shifts"),
+    "no means": (
+        lambda p: p.b.normalise_input(p.x, *[p.b.constant([])] * 2, p.one), UnsupportedError, "0 multipliers"),
+    "channels that do not divide the inputs": (
+        lambda p: p.b.normalise_input(p.x, *[p.b.constant([1.0] * 3)] * 2, p.one), UnsupportedError, "3 multipliers"),
+    "a normalised input cut short": (
+        lambda p: p.b.normalise_input(p.x, p.v8, p.v8, p.one, out_width=7), CapacityError, "needs 8 columns"),
+    "a fault of another width": (
+        lambda p: p.b.normalise_input(p.x, p.v8, p.v8, p.y), CapacityError, "buffer 'y'"),
+    "token ids as features": (
+        lambda p: p.b.normalise_input(p.ids, *[p.b.constant([1.0])] * 2, p.one), UnsupportedError, "'ids' of i32"),
+    "features of too few rows": (
+        lambda p: p.b.normalise_input(p.short, p.v8, p.v8, p.one), CapacityError, "'short' of 3 rows"),
+    "a norm of bytes": (lambda p: p.b.rms_norm(p.bytes, tensor((8,)), 1e-5), CapacityError, "'bytes'"),
+    "a norm into another width": (lambda p: p.b.rms_norm(p.x, tensor((8,)), 1e-5, out=p.wide), CapacityError, "'wide'"),
+    "a norm of another width": (lambda p: p.b.rms_norm(p.x, tensor((7,)), 1e-5), UnsupportedError, r"\(7,\)"),
+    "groups that do not divide the row": (
+        lambda p: p.b.rms_norm(p.x, tensor((3,)), 1e-5, n_groups=3), UnsupportedError, "3 groups in a row of 8"),
+    "no groups": (lambda p: p.b.rms_norm(p.x, tensor((8,)), 1e-5, n_groups=0), UnsupportedError, "0 groups"),
+    "a layer norm of bytes": (
+        lambda p: p.b.layer_norm(p.bytes, tensor((8,)), tensor((8,)), 1e-5), CapacityError, "'bytes'"),
+    "a layer norm with another bias": (
+        lambda p: p.b.layer_norm(p.x, tensor((8,)), tensor((9,)), 1e-5), UnsupportedError, r"\(9,\)"),
+    "a sum of bytes": (lambda p: p.b.add(p.bytes, p.x), CapacityError, "'bytes'"),
+    "a sum with bytes": (lambda p: p.b.add(p.x, p.bytes), CapacityError, "'bytes'"),
+    "a sum of unlike widths": (lambda p: p.b.add(p.x, p.wide), CapacityError, "'wide'"),
+    "an unknown gate": (lambda p: p.b.gated("relu", p.x, p.y), UnsupportedError, "gate 'relu'"),
+    "a gate of bytes": (lambda p: p.b.gated("silu", p.bytes, p.x), CapacityError, "'bytes'"),
+    "a gate of unlike widths": (lambda p: p.b.gated("silu", p.x, p.wide), CapacityError, "'wide'"),
+    "a cap of bytes": (lambda p: p.b.soft_cap(p.bytes, 30.0), CapacityError, "'bytes'"),
+    "a product of bytes": (lambda p: p.b.multiply(p.bytes, 2.0), CapacityError, "'bytes'"),
+    "ids that are floats": (lambda p: p.b.embed(p.one, tensor((5, 8))), UnsupportedError, "'one' of f32"),
+    "ids side by side": (
+        lambda p: p.b.embed(p.b.input("i", 2, "i32"), tensor((5, 8))), UnsupportedError, "i32 of width 1"),
+    "ids of too few rows": (
+        lambda p: p.b.embed(p.b.input("i", 1, "i32", rows=3), tensor((5, 8))), CapacityError, "'i' of 3 rows"),
+    "a truncated table": (lambda p: p.b.embed(p.ids, tensor((5, 8), n_bytes=159)), UnsupportedError, "159 bytes"),
+    "positions of another width": (lambda p: p.b.add_positions(p.x, tensor((9, 7)), 4), UnsupportedError, r"\(9, 7\)"),
+    "too few positions": (lambda p: p.b.add_positions(p.x, tensor((3, 8)), 4), UnsupportedError, "at least 4 rows"),
+    "positions in f16": (lambda p: p.b.add_positions(p.x, tensor((9, 8), "F16"), 4), UnsupportedError, "type F16"),
+    "positions of bytes": (lambda p: p.b.add_positions(p.bytes, tensor((9, 8)), 4), CapacityError, "'bytes'"),
+    "an unknown rope": (
+        lambda p: p.b.rope(p.x, p.angles, n_heads=2, layout="spiral"), UnsupportedError, "rope 'spiral'"),
+    "a rope wider than its head": (
+        lambda p: p.b.rope(p.x, p.angles, n_heads=4, layout="pairs"), UnsupportedError, "4 values in 4 heads"),
+    "heads that do not divide the row": (
+        lambda p: p.b.rope(p.x, p.angles, n_heads=3, layout="pairs"), UnsupportedError, "in 3 heads"),
+    "no heads": (lambda p: p.b.rope(p.x, p.angles, n_heads=0, layout="pairs"), UnsupportedError, "in 0 heads"),
+    "a rope of bytes": (lambda p: p.b.rope(p.bytes, p.angles, n_heads=2, layout="pairs"), CapacityError, "'bytes'"),
+    "angles that are bytes": (
+        lambda p: p.b.rope(p.wide, p.bytes, n_heads=2, layout="pairs"), CapacityError, "'bytes'"),
+    "a store into a buffer": (lambda p: p.b.store(p.y, p.x), CapacityError, "cache 'y'"),
+    "a store of half a head": (lambda p: p.b.store(p.keys, p.one), CapacityError, "cache 'keys'"),
+    "a store of other heads": (
+        lambda p: p.b.store(p.keys, p.b.input("h", 12)), CapacityError, "cache 'keys'"),
+    "a store of bytes": (lambda p: p.b.store(p.keys, p.bytes), CapacityError, "'bytes'"),
+    "attention over a buffer": (lambda p: p.attend(keys=p.y, values=p.y), UnsupportedError, "attention of 2 heads"),
+    "keys and values of unlike elements": (lambda p: p.attend(values=p.other), UnsupportedError, "attention of 2"),
+    "query heads that are no multiple": (lambda p: p.attend(n_heads=3), UnsupportedError, "attention of 3 heads"),
+    "no query heads": (lambda p: p.attend(n_heads=0), UnsupportedError, "attention of 0 heads"),
+    "no key heads": (lambda p: p.attend(n_kv_heads=0), UnsupportedError, "over 0 of width 4"),
+    "key heads that do not divide the cache": (
+        lambda p: p.attend(p.b.input("q", 12), n_heads=3, n_kv_heads=3), UnsupportedError, "over 3 of width 4"),
+    "queries of another width": (lambda p: p.attend(p.wide), UnsupportedError, r"in 'wide' \(64\)"),
+    "queries of bytes": (lambda p: p.attend(p.bytes), CapacityError, "'bytes'"),
+    "a negative window": (lambda p: p.attend(window=-1), UnsupportedError, "attention of 2 heads"),
+    "a slope for another number of heads": (
+        lambda p: p.attend(slopes=p.v8), UnsupportedError, "attention of 2 heads"),
+    "slopes in f64": (lambda p: p.attend(slopes=p.b.constant([1.0, 1.0], "f64")), UnsupportedError, "attention of 2"),
+    "a last row of another width": (lambda p: p.b.last_row(p.x, p.wide), CapacityError, "'wide'"),
+    "a last row of bytes": (lambda p: p.b.last_row(p.bytes, p.x), CapacityError, "'bytes'"),
+    "a constant that no f32 holds": (lambda p: p.b.constant([1.0, 1e39]), UnsupportedError, "1e[+]39"),
+    "a constant that no float holds": (lambda p: p.b.constant([10**400], "f64"), UnsupportedError, "constant"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REJECTED)
+def test_an_operation_that_does_not_fit_is_refused_when_it_is_added(what: str) -> None:
+    attempt, error, words = REJECTED[what]
+    parts = Parts()
+    with pytest.raises(error, match=words):
+        attempt(parts)
+    assert {step.op for step in parts.b.finish(parts.x).steps} <= {"rope_angles", "interleave"}
+
+
+def test_what_fits_is_accepted() -> None:
+    """The parts of the rejections are sound: each of these differs from one of them in one thing."""
+    p = Parts()
+    p.b.matmul(p.x, WEIGHT, bias=tensor((3,)))
+    p.b.matmul(p.x, tensor((8, 8)), residual=p.y, out=p.y, bias=p.v8)
+    p.b.normalise_input(p.bytes, p.v8, p.v8, p.one, out_width=9)
+    p.b.add(p.x, p.b.rms_norm(p.y, tensor((4,)), 1e-5, n_groups=2))
+    p.b.add_positions(p.x, tensor((10, 8)), 10)
+    p.b.rope(p.x, p.angles, n_heads=2, layout="halves")
+    p.b.store(p.keys, p.x)
+    p.b.store(p.values, p.y)
+    program = p.b.finish(p.attend(slopes=p.b.constant([1.0, 1.0])))
+    caches = {name: bytearray(160) for name in ("keys", "values")} | {"other": bytearray(320)}
+    Session(program, native.Team(1, native.library()), caches=caches).run(4, 6)
+
+
+def small(n_threads: int = 1) -> tuple[Program, Buffer]:
+    builder = Builder(max_tokens=4, n_threads=n_threads)
+    x = builder.input("x", 8)
+    return builder.finish(builder.activation("relu", builder.matmul(x, tensor((3, 8))))), x
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(small()[0], native.Team(1, native.library()))
+
+
+@pytest.mark.parametrize("n_rows", [-1, 5, 1 << 40])
+def test_a_view_of_more_rows_than_there_are_is_refused(session: Session, n_rows: int) -> None:
+    with pytest.raises(CapacityError, match=r"buffer 'x' needs -?\d+ rows, there are 4"):
+        session.view(session.program.buffers[2], n_rows)
+
+
+def test_views_are_as_long_as_their_rows_writable_and_apart() -> None:
+    program, x = small()
+    session = Session(program, native.Team(1, native.library()))
+    assert [len(session.view(x, n)) for n in range(5)] == [0, 8, 16, 24, 32]
+    session.view(x, 4)[:] = memoryview(array("f", [7.0] * 32))
+    assert session.view(program.output, 4).tolist() == [0.0] * 12
+    assert {view.format for view in (session.view(x, 1), session.view(program.output, 1))} == {"f"}
+
+
+def test_a_view_has_the_format_of_its_elements() -> None:
+    p = Parts()
+    session = Session(p.b.finish(p.x), native.Team(1, native.library()), caches={
+        "keys": bytearray(160), "values": bytearray(160), "other": bytearray(320)
+    })  # fmt: skip
+    assert [session.view(buffer, 2).format for buffer in (p.x, p.bytes, p.ids)] == ["f", "B", "i"]
+    with pytest.raises(CapacityError, match="buffer 'keys'"):
+        session.view(p.keys, 1)
+
+
+@pytest.mark.parametrize("n_tokens", [0, -1, 5, 1 << 40])
+def test_a_run_of_more_tokens_than_the_program_has_rows_is_refused(session: Session, n_tokens: int) -> None:
+    with pytest.raises(CapacityError, match="there are 4"):
+        session.run(n_tokens)
+
+
+def test_a_run_at_a_negative_position_is_refused(session: Session) -> None:
+    with pytest.raises(CapacityError, match="position -1"):
+        session.run(1, -1)
+
+
+def test_a_run_may_not_go_beyond_its_cache_nor_its_positions() -> None:
+    for capacity, n_positions in ((10, 99), (99, 10)):
+        builder = Builder(max_tokens=4)
+        x = builder.input("x", 8)
+        keys = builder.cache("keys", n_heads=2, head_width=4, capacity=capacity, element="f32")
+        builder.add_positions(x, tensor((n_positions, 8)), 4)
+        builder.store(keys, x)
+        program = builder.finish(x)
+        session = Session(program, native.Team(1, native.library()), caches={"keys": bytearray(keys.n_bytes)})
+        session.run(4, 6)
+        for n_tokens, position in ((1, 10), (4, 7), (1, 1 << 40)):
+            with pytest.raises(CapacityError, match=rf"needs {position + n_tokens} tokens, there are 10"):
+                session.run(n_tokens, position)
+
+
+def test_a_team_of_another_size_than_the_programs_is_refused() -> None:
+    program, _ = small(n_threads=2)
+    with pytest.raises(CapacityError, match="needs 1 threads, there are 2"):
+        Session(program, native.Team(1, native.library()))
+
+
+@pytest.mark.parametrize(
+    "caches", [{}, {"keys": b""}, {"keys": bytes(159)}, {"keys": bytes(161)}, {"other": bytes(160)}]
+)
+def test_a_cache_of_another_size_than_the_programs_is_refused(caches: dict[str, bytes]) -> None:
+    builder = Builder(max_tokens=4)
+    x = builder.input("x", 8)
+    builder.store(builder.cache("keys", n_heads=2, head_width=4, capacity=10, element="f16"), x)
+    with pytest.raises(CapacityError, match="cache 'keys' needs 160 bytes"):
+        Session(builder.finish(x), native.Team(1, native.library()), caches=caches)
+
+
+def test_an_arena_beyond_all_memory_is_refused_before_it_is_made() -> None:
+    builder = Builder(max_tokens=1 << 20)
+    for i in range(2):
+        builder.input(f"h{i}", MAX_WIDTH)
+    with pytest.raises(CapacityError, match="the program's arena"):
+        Session(builder.finish(builder.input("x", 1)), native.Team(1, native.library()))
+
+
+def test_sessions_of_one_program_share_nothing_they_write() -> None:
+    program, x = small()
+    team = native.Team(1, native.library())
+    one, two = Session(program, team), Session(program, team)
+    one.view(x, 4)[:] = memoryview(array("f", [7.0] * 32))
+    assert two.view(x, 4).tolist() == [0.0] * 32
+
+
+def test_buffers_of_a_session_begin_cache_lines_and_do_not_overlap() -> None:
+    p = Parts()
+    program = p.b.finish(p.x)
+    caches = {"keys": bytearray(160), "values": bytearray(160), "other": bytearray(320)}
+    session = Session(program, native.Team(1, native.library()), caches=caches)
+    spans = sorted(
+        (native.address(session.view(buffer, 1)), buffer.n_bytes)
+        for buffer in (p.x, p.y, p.wide, p.one, p.bytes, p.ids, p.short, p.angles)
+    )
+    assert all(start % 64 == 0 for start, _ in spans)
+    assert all(start + size <= after for (start, size), (after, _) in pairwise(spans))
+
+
+def test_a_section_runs_alone_or_with_those_after_it() -> None:
+    builder = Builder(max_tokens=4)
+    x = builder.input("x", 2)
+    builder.multiply(x, 2.0)
+    builder.section("middle", max_tokens=3)
+    builder.multiply(x, 3.0)
+    builder.section("end", max_tokens=1)
+    builder.multiply(x, 5.0)
+    session = Session(builder.finish(x), native.Team(1, native.library()))
+    runs = [("main", None, 2.0), ("middle", None, 3.0), ("end", None, 5.0), ("main", "middle", 6.0),
+            ("main", "end", 30.0), ("middle", "end", 15.0)]  # fmt: skip
+    for first, last, factor in runs:
+        session.view(x, 4)[:] = memoryview(array("f", [1.0] * 8))
+        session.run(1, first=first, last=last)
+        assert session.view(x, 2).tolist() == [factor, factor, 1.0, 1.0]
+    for first, last, n in (("middle", None, 4), ("end", None, 2), ("main", "middle", 4), ("main", "end", 2)):
+        with pytest.raises(CapacityError):
+            session.run(n, first=first, last=last)
+
+
+def test_a_buffer_asked_for_again_by_name_and_width_is_the_same_memory() -> None:
+    builder = Builder(max_tokens=4)
+    assert builder.buffer("h", 3) is builder.buffer("h", 3)
+    assert builder.buffer("h", 3).index != builder.buffer("h", 4).index
+
+
+def test_a_buffer_asked_for_again_with_other_elements_is_other_memory() -> None:
+    builder = Builder(max_tokens=4)
+    assert builder.buffer("h", 3, "u8").element == "u8"
+    assert builder.buffer("h", 3).element == "f32"
+
+
+def test_a_session_keeps_its_weights_alive() -> None:
+    builder = Builder(max_tokens=1)
+    x = builder.input("x", 4)
+    numbers = array("f", range(8))
+    weight = Tensor("w", (2, 4), BLOCKS["F32"], memoryview(numbers).cast("B"), 0)
+    session = Session(builder.finish(builder.matmul(x, weight)), native.Team(1, native.library()))
+    del weight, builder, numbers
+    ctypes.pythonapi.PyGC_Collect()
+    session.view(x, 1)[:] = memoryview(array("f", [1.0] * 4))
+    session.run(1)
+    assert session.view(session.program.output, 1).tolist() == [6.0, 22.0]
+
+
+LAYERS = st.lists(st.tuples(st.integers(1, 70), st.sampled_from(ACTIVATIONS), st.booleans()), min_size=1, max_size=4)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 70), LAYERS, st.integers(1, 20), st.integers(1, 3), st.integers(0, 1 << 30))
+def test_any_stack_of_layers_equals_the_oracle(
+    n_inputs: int, layers: list[tuple[int, str, bool]], n_tokens: int, n_threads: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    builder = Builder(max_tokens=n_tokens, n_threads=n_threads)
+    x = h = builder.input("x", n_inputs)
+    for i, (width, activation, has_bias) in enumerate(layers):
+        numbers = (random.normal(size=(width, h.width)) / h.width**0.5).astype("<f4")
+        weight = Tensor(f"w{i}", numbers.shape, BLOCKS["F32"], memoryview(numbers.tobytes()), 0)
+        bias = builder.constant(random.normal(size=width).tolist()) if has_bias else None
+        h = builder.activation(activation, builder.matmul(h, weight, bias=bias))
+    program = builder.finish(h)
+    rows = random.normal(size=(n_tokens, n_inputs)).astype("f4")
+    machine = Machine(program)
+    machine.write(x, rows)
+    team = native.Team(n_threads, native.library())
+    session = Session(program, team)
+    session.view(x, n_tokens)[:] = memoryview(rows).cast("B").cast("f")
+    session.run(n_tokens)
+    found = np.asarray(session.view(h, n_tokens)).reshape(n_tokens, -1)
+    team.dismiss()
+    np.testing.assert_allclose(found, machine.run(n_tokens), rtol=1e-5, atol=3e-6)

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from realizar_lambda.serving.router import Route
     from realizar_lambda.serving.settings import Settings
 
+KINDS = {
+    "classify": ("predict", "generates text; this route needs one that classifies features"),
+    "generate": ("generate", "classifies features; this route needs one that generates text"),
+}
+"""Kind of model: the method that each of them has, and what is said of one that lacks it."""
+
 NO_ROUTE = "none"  # the route label of requests that match no route
 CLIENT_LEFT = "E_CLIENT_LEFT"  # the log's code of a stream that nobody read to its end
 
@@ -87,15 +93,19 @@ class Application:
         return response
 
     def load(self, name: str | None, kind: str) -> LoadedModel:
-        """The model of this name, or the default one of this kind ("classify" or "generate") for None.
+        """The model of this name, the default one for None. `kind` is a key of KINDS.
 
-        Raises RequestError where there is no default, and what `Registry.get` raises.
+        Raises RequestError where it is of another kind and where there is no default, and what `Registry.get` raises.
         """
         if not name:
             from realizar_lambda.serving.default_models import default_model
 
             name = default_model(kind, self.settings, self.registry)
-        return self.registry.get(name)
+        loaded = self.registry.get(name)
+        method, mismatch = KINDS[kind]
+        if not hasattr(loaded.model, method):
+            raise RequestError(400, f"model {loaded.name[:100]!a} {mismatch}", "model_id")
+        return loaded
 
     def warm(self, method: str, path: str) -> None:
         """Do before the first request what it would else wait for: import a route, load its default model.
@@ -108,7 +118,10 @@ class Application:
             return
         route.answer  # noqa: B018  (the property imports the module)
         try:
-            self.load(None, route.kind)
+            if route.kind:
+                loaded = self.load(None, route.kind)
+                if route.kind == "generate":
+                    loaded.model.tokenizer  # noqa: B018  (read when it is first asked for)
         except (RealizarError, OSError) as error:
             self.log({"event": "default_model_not_loaded", "reason": str(error)})
 

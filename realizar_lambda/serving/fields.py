@@ -137,6 +137,13 @@ def read_fields(value: object, fields: Mapping[str, Field], where: str = "") -> 
     return read
 
 
+def check_batch(items: list[Any], name: str, most: int) -> list[Any]:
+    """`items`, where there are 1 to `most`. Raises RequestError."""
+    if not 1 <= len(items) <= most:
+        raise RequestError(400, f"{name} must hold 1 to {most} items, got {len(items)}", name)
+    return items
+
+
 def is_finite_f32(numbers: Any) -> bool:
     """Whether all of a non-empty sequence of int and float is finite as f32, at C speed."""
     if not (max(numbers) <= F32_MAX and min(numbers) >= -F32_MAX):

@@ -10,10 +10,8 @@ from realizar_lambda.generation.request import Request as GenerationRequest
 from realizar_lambda.generation.stream import Stream
 from realizar_lambda.sampling import SamplingSettings
 from realizar_lambda.serving.body import read_json
-from realizar_lambda.serving.event_stream import event
-from realizar_lambda.serving.fields import Integer, Items, Text, read_fields, shown
+from realizar_lambda.serving.fields import Integer, Items, Text, check_batch, read_fields, shown
 from realizar_lambda.serving.http import EVENTS, Response
-from realizar_lambda.serving.routes.text_model import check_batch, find_text_model
 from realizar_lambda.serving.text_fields import Checked, Stops, Unicode
 
 TYPE_CHECKING = False
@@ -68,7 +66,7 @@ class Task:
         self._sampling = SamplingSettings.from_strategy(**{name: fields[name] for name in SAMPLING_FIELDS})
         self._deadline = request.deadline
         self._share_key = share_key_of(request, application.settings)
-        self.loaded: LoadedModel = find_text_model(fields["model_id"], application, request)
+        self.loaded: LoadedModel = application.load(fields["model_id"], "generate")
 
     def start(self, prompt: str) -> Stream:
         """A generation that has computed nothing yet. Raises RequestError where the context has no room for it."""
@@ -103,7 +101,7 @@ def batch_generate(request: Request, application: Application) -> Response:
     """A completion per prompt, one after the other; a prompt that fails has its error in its place. The request's
     deadline is that of them all: those that it leaves no time for end with "timeout" and no new text."""
     fields = read_fields(read_json(request, application.settings), BATCH_FIELDS)
-    prompts = check_batch(fields["prompts"], "prompts", application.settings)
+    prompts = check_batch(fields["prompts"], "prompts", application.settings.max_batch)
     task = Task(fields, request, application)
     generations: list[Generation] = []
     results: list[dict[str, Any]] = []
@@ -130,6 +128,8 @@ def stream_generate(request: Request, application: Application) -> Response:
 
 
 def _events(stream: Stream, application: Application, tokenizer: Tokenizer, usage: dict[str, object]) -> Iterator[str]:
+    from realizar_lambda.serving.event_stream import event
+
     started = application.clock()
     try:
         for piece in stream:

@@ -11,6 +11,7 @@ from realizar_lambda.serving.fields import (
     Integer,
     Items,
     Text,
+    check_batch,
     is_finite_f32,
     quoted,
     read_fields,
@@ -43,12 +44,12 @@ def predict(request: Request, application: Application) -> Response:
         from realizar_lambda.serving.routes.raw_features import read_query, read_raw_features
 
         name, options = read_query(request)
-        loaded = find_classifier(name, application)
+        loaded = application.load(name, "classify")
         features = read_raw_features(request, loaded, application.settings)
     else:
         fields = read_fields(read_json(request, application.settings), PREDICT_FIELDS)
         features, options = fields["features"], fields["options"]
-        loaded = find_classifier(fields["model_id"], application)
+        loaded = application.load(fields["model_id"], "classify")
         _check_length(features, "features", loaded)
     _check_top_k(options, loaded)
     inference_started = application.clock()
@@ -69,11 +70,8 @@ def predict_batch(request: Request, application: Application) -> Response:
     started = application.clock()
     fields = read_fields(read_json(request, application.settings), BATCH_FIELDS)
     instances, options = fields["instances"], fields["options"]
-    max_batch = application.settings.max_batch
-    if not 1 <= len(instances) <= max_batch:
-        message = f"instances must hold 1 to {max_batch} items, got {len(instances)}"
-        raise RequestError(400, message, "instances")
-    loaded = find_classifier(fields["model_id"], application)
+    check_batch(instances, "instances", application.settings.max_batch)
+    loaded = application.load(fields["model_id"], "classify")
     _check_top_k(options, loaded)
     rows: dict[int, list[float]] = {}
     answers: dict[int, dict[str, Any]] = {}
@@ -103,15 +101,6 @@ def predict_batch(request: Request, application: Application) -> Response:
         "total_latency_ms": round((now - started) * 1000, 4),
     }
     return Response.from_json(200, value, model=loaded.name)
-
-
-def find_classifier(name: str | None, application: Application) -> LoadedModel:
-    """The model of this name, the default one for None. Raises RequestError where it does not classify."""
-    loaded = application.load(name, "classify")
-    if not hasattr(loaded.model, "predict"):
-        message = f"model {quoted(loaded.name)} generates text; /predict needs a classifier"
-        raise RequestError(400, message, "model_id")
-    return loaded
 
 
 def _refusal(error: RequestError) -> dict[str, str]:

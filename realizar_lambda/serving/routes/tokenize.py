@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from realizar_lambda.errors import RequestError
 from realizar_lambda.serving.body import read_json
-from realizar_lambda.serving.fields import Flag, Items, Text, read_fields, shown
+from realizar_lambda.serving.fields import Flag, Items, Text, check_batch, read_fields, shown
 from realizar_lambda.serving.http import Response
-from realizar_lambda.serving.routes.text_model import check_batch, find_text_model
 from realizar_lambda.serving.text_fields import TokenIds, Unicode
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ DETOKENIZE_FIELDS = {"token_ids": TokenIds(is_required=True), "model_id": Text()
 def tokenize(request: Request, application: Application) -> Response:
     """The token ids of one text."""
     fields = read_fields(read_json(request, application.settings), TOKENIZE_FIELDS)
-    loaded = find_text_model(fields["model_id"], application, request)
+    loaded = application.load(fields["model_id"], "generate")
     answer = _tokens(fields["text"], loaded.model.tokenizer, fields)
     return Response.from_json(200, answer, model=loaded.name)
 
@@ -35,8 +34,8 @@ def tokenize(request: Request, application: Application) -> Response:
 def batch_tokenize(request: Request, application: Application) -> Response:
     """The token ids of many texts; a text that is wrong has its error in its place."""
     fields = read_fields(read_json(request, application.settings), BATCH_FIELDS)
-    texts = check_batch(fields["texts"], "texts", application.settings)
-    loaded = find_text_model(fields["model_id"], application, request)
+    texts = check_batch(fields["texts"], "texts", application.settings.max_batch)
+    loaded = application.load(fields["model_id"], "generate")
     results: list[dict[str, Any]] = []
     for position, item in enumerate(texts):
         try:
@@ -51,7 +50,7 @@ def batch_tokenize(request: Request, application: Application) -> Response:
 def detokenize(request: Request, application: Application) -> Response:
     """The text of token ids. Control tokens write nothing; bytes that are not UTF-8 become U+FFFD."""
     fields = read_fields(read_json(request, application.settings), DETOKENIZE_FIELDS)
-    loaded = find_text_model(fields["model_id"], application, request)
+    loaded = application.load(fields["model_id"], "generate")
     token_ids, tokenizer = fields["token_ids"], loaded.model.tokenizer
     last = tokenizer.n_tokens - 1
     for position, token in enumerate(token_ids):

@@ -8,6 +8,7 @@ from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats.json_text import parse_object
 from realizar_lambda.formats.model_file import map_file
 from realizar_lambda.tokenizers.json_normalizers import normalizer
+from realizar_lambda.tokenizers.json_post_processors import around
 from realizar_lambda.tokenizers.json_splitters import Splitting, splitting
 from realizar_lambda.tokenizers.models import ByteLevel, SentencePiece, Unigram, WordPiece
 from realizar_lambda.tokenizers.pretokenizer import PreTokenizer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 END_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<｜end▁of▁sentence｜>")
 UNKNOWN_PENALTY = 10.0
+MAX_WEIGHT = 1e30
 MARK = "\0"  # begins the pieces that begin words; words never hold it
 
 
@@ -123,7 +125,11 @@ def _unigram(path: str, config: Config, model: Config, added: list[dict[str, obj
     entries = model.get("vocab")
     if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
         raise FormatError(path, None, "vocab of a Unigram model must be a list of [token, number]")
-    vocabulary = _vocabulary(path, {entry[0]: number for number, entry in enumerate(entries)}, added)
+    ids = {entry[0]: number for number, entry in enumerate(entries)}
+    if len(ids) != len(entries):
+        twice = next(entry[0] for number, entry in enumerate(entries) if ids[entry[0]] != number)
+        raise FormatError(path, None, f"the token {twice!r:.60} is in the vocabulary twice")
+    vocabulary = _vocabulary(path, ids, added)
     weights = [float(entry[1]) for entry in entries] + [float("-inf")] * (len(vocabulary) - len(entries))
     unknown = model.get("unk_id")
     if unknown is not None:
@@ -149,7 +155,10 @@ def _unigram(path: str, config: Config, model: Config, added: list[dict[str, obj
 
 
 def _is_entry(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) and type(entry[1]) in (int, float)
+    if not isinstance(entry, list) or len(entry) != 2:
+        return False
+    text, weight = entry
+    return isinstance(text, str) and type(weight) in (int, float) and abs(weight) < MAX_WEIGHT
 
 
 def _marked(path: str, config: Config, split: Splitting, make: Callable[..., Model]) -> Model:
@@ -266,7 +275,7 @@ def _finished(
         text = value.get("content") if isinstance(value, dict) else value
         return find(text) if isinstance(text, str) else None
 
-    prefix, suffix = _around(path, config.get("post_processor"), find)
+    prefix, suffix = around(path, config.get("post_processor"), find)
     eos = named("eos_token")
     ids = {
         "bos": named("bos_token") if named("bos_token") is not None else (prefix[0] if prefix else None),
@@ -287,41 +296,6 @@ def _finished(
         chat_template=template if isinstance(template, str) else None,
     )
 
-
-def _around(path: str, config: object, find: Callable[[str], int | None]) -> tuple[list[int], list[int]]:
-    """The ids that a post-processor puts before and after a text."""
-    if config is None:
-        return [], []
-    kind = config.get("type") if isinstance(config, dict) else None
-    if not isinstance(config, dict) or kind not in ("ByteLevel", "Sequence", "TemplateProcessing", *_PAIRS):
-        raise UnsupportedError(
-            f"{path}: post-processor {kind!r:.60}", ("ByteLevel", "Sequence", "TemplateProcessing", *_PAIRS)
-        )
-    before: list[str] = []
-    after: list[str] = []
-    if kind == "Sequence":
-        prefix: list[int] = []
-        suffix: list[int] = []
-        for item in config.get("processors") or []:
-            inner = _around(path, item, find)
-            prefix, suffix = inner[0] + prefix, suffix + inner[1]
-        return prefix, suffix
-    if kind in _PAIRS:
-        before, after = [str((config.get("cls") or [""])[0])], [str((config.get("sep") or [""])[0])]
-    elif kind == "TemplateProcessing":
-        names = before
-        for item in config.get("single") or []:
-            if isinstance(item, dict) and "SpecialToken" in item:
-                names.append(str(item["SpecialToken"]["id"]))
-            else:
-                names = after
-    found = [[find(name) for name in names] for names in (before, after)]
-    if any(token is None for tokens in found for token in tokens):
-        raise FormatError(path, None, f"the post-processor names {before + after}, which are not all tokens")
-    return found[0], found[1]  # type: ignore[return-value]
-
-
-_PAIRS = ("BertProcessing", "RobertaProcessing")
 
 KINDS = {"BPE": _bpe, "Unigram": _unigram, "WordPiece": _word_piece}
 """Type of a model -> who builds it: the vocabulary and what encodes with it."""

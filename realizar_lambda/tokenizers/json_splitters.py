@@ -126,10 +126,10 @@ def _white_space_split(path: str, _config: Config, found: Splitting) -> Splittin
 def _metaspace(path: str, config: Config, found: Splitting) -> Splitting:
     mark = config.get("replacement", "▁")
     scheme = config.get("prepend_scheme", "always" if config.get("add_prefix_space", True) else "never")
-    if mark != "▁" or scheme not in PREPEND_SCHEMES:
+    if mark != "▁" or not isinstance(scheme, str) or scheme not in PREPEND_SCHEMES:
         raise UnsupportedError(f"{path}: Metaspace with {mark!r:.20} and {scheme!r:.20}", "'▁'; always, first, never")
     stages = (*found.stages, Stage("▁[^▁]*|[^▁]+")) if config.get("split", True) else found.stages
-    return found._replace(stages=stages, marks_spaces=True, prefix=PREPEND_SCHEMES[str(scheme)])
+    return found._replace(stages=stages, marks_spaces=True, prefix=PREPEND_SCHEMES[scheme])
 
 
 def _bert(_path: str, _config: Config, found: Splitting) -> Splitting:

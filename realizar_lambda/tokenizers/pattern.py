@@ -3,7 +3,6 @@
 What is understood: literals, escapes, `\\s \\S \\d \\D \\p{..} \\P{..}`, `[...]` with ranges, negation, nesting
 and `&&`, alternation, groups (plain, `(?:...)`, `(?i:...)`), the greedy quantifiers, `$` as the end of the
 text or of a line, and a look-ahead over one character: `(?=[..])`, `(?!\\S)`.
-
 """
 
 from __future__ import annotations
@@ -11,6 +10,16 @@ from __future__ import annotations
 from collections import namedtuple
 
 from realizar_lambda.errors import UnsupportedError
+from realizar_lambda.tokenizers.character_sets import (
+    HAN,
+    SEPARATORS,
+    WHITE_SPACE,
+    SetTable,
+    both,
+    either,
+    in_categories,
+    outside,
+)
 from realizar_lambda.tokenizers.unicode_classes import CATEGORIES, category_mask
 
 TYPE_CHECKING = False
@@ -20,13 +29,9 @@ if TYPE_CHECKING:
 MAX_LENGTH = 8192
 MAX_REPEAT = 1000
 SUPPORTED = "classes, groups, greedy quantifiers, $ and look-ahead over one character"
+FOLDED = {"s": "\u017f", "k": "\u212a"}
+"""Beyond upper and lower case: characters that are equal to a letter of ASCII where case is ignored."""
 LITERAL_ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "f": "\f", "v": "\v", "0": "\0"}
-WHITE_SPACE = ((9, 13), (0x85, 0x85))
-SEPARATORS = sum(1 << number for name, number in CATEGORIES.items() if name[0] == "Z")
-HAN = (
-    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0x2CEB0, 0x2EBEF), (0x2F800, 0x2FA1F),
-)  # fmt: skip
 
 
 class One(namedtuple("One", "number")):
@@ -68,29 +73,6 @@ class End(namedtuple("End", "number")):
 Node = One | Sequence | Choice | Repeat | Ahead | End
 
 
-class SetTable:
-    """The character sets of one or more patterns: predicates, and the explicit ranges they mention."""
-
-    __slots__ = ("_keys", "predicates", "ranges")
-
-    def __init__(self) -> None:
-        self.predicates: list[Predicate] = []
-        self.ranges: set[tuple[int, int]] = set()
-        self._keys: dict[str, int] = {}
-
-    def number(self, key: str, predicate: Predicate) -> int:
-        """The number of a set; the same `key` (its source text) gives the same number."""
-        if key not in self._keys:
-            self._keys[key] = len(self.predicates)
-            self.predicates.append(predicate)
-        return self._keys[key]
-
-    def span(self, first: int, last: int) -> Predicate:
-        """The predicate of the code points first..last."""
-        self.ranges.add((first, last))
-        return lambda point, _category: first <= point <= last
-
-
 def parse(text: str, sets: SetTable, *, has_lines: bool = False) -> Node:
     """The tree of the expression `text`, its sets added to `sets`.
 
@@ -103,24 +85,6 @@ def parse(text: str, sets: SetTable, *, has_lines: bool = False) -> Node:
     if parser.position != len(text):
         raise parser.refuse("an unmatched )")
     return node
-
-
-def _either(predicates: list[Predicate]) -> Predicate:
-    if len(predicates) == 1:
-        return predicates[0]
-    return lambda point, category: any(holds(point, category) for holds in predicates)
-
-
-def _both(first: Predicate, second: Predicate) -> Predicate:
-    return lambda point, category: first(point, category) and second(point, category)
-
-
-def _not(predicate: Predicate) -> Predicate:
-    return lambda point, category: not predicate(point, category)
-
-
-def _in_mask(mask: int) -> Predicate:
-    return lambda _point, category: bool(mask >> category & 1)
 
 
 class _Parser:
@@ -203,9 +167,9 @@ class _Parser:
             self.position = start
             raise self.refuse(f"{character!r}")
         if character == "[":
-            predicate = self.bracket(0)
+            predicate = self.bracket(0, ignore_case=ignore_case)
         elif character == ".":
-            predicate = _not(self.sets.span(10, 10))
+            predicate = outside(self.sets.span(10, 10))
         elif character == "\\":
             predicate = self.escape()
         else:
@@ -233,16 +197,17 @@ class _Parser:
     def literal(self, character: str, *, ignore_case: bool) -> Predicate:
         points = {ord(character)}
         if ignore_case:
-            points |= {ord(form) for form in (character.lower(), character.upper()) if len(form) == 1}
-        return _either([self.sets.span(point, point) for point in sorted(points)])
+            forms = (character.lower(), character.upper(), FOLDED.get(character.lower(), ""))
+            points |= {ord(form) for form in forms if len(form) == 1}
+        return either([self.sets.span(point, point) for point in sorted(points)])
 
     def escape(self) -> Predicate:
         character = self.next()
         kind = character.lower()
         if kind == "s":
-            predicate = _either([_in_mask(SEPARATORS), *(self.sets.span(*span) for span in WHITE_SPACE)])
+            predicate = either([in_categories(SEPARATORS), *(self.sets.span(*span) for span in WHITE_SPACE)])
         elif kind == "d":
-            predicate = _in_mask(1 << CATEGORIES["Nd"])
+            predicate = in_categories(1 << CATEGORIES["Nd"])
         elif kind == "p":
             predicate = self.property()
         elif character in LITERAL_ESCAPES:
@@ -251,7 +216,7 @@ class _Parser:
             raise self.refuse(f"\\{character}")
         else:
             return self.literal(character, ignore_case=False)
-        return _not(predicate) if character.isupper() else predicate
+        return outside(predicate) if character.isupper() else predicate
 
     def property(self) -> Predicate:
         closing = self.text.find("}", self.position)
@@ -259,16 +224,16 @@ class _Parser:
         if not self.peek("{") or closing < 0:
             raise self.refuse("a malformed \\p{..}")
         if name == "Han":
-            predicate = _either([self.sets.span(*span) for span in HAN])
+            predicate = either([self.sets.span(*span) for span in HAN])
         else:
             mask = category_mask(name)
             if mask is None:
                 raise self.refuse(f"\\p{{{name}}}")
-            predicate = _in_mask(mask)
+            predicate = in_categories(mask)
         self.position = closing + 1
         return predicate
 
-    def bracket(self, depth: int) -> Predicate:
+    def bracket(self, depth: int, *, ignore_case: bool) -> Predicate:
         """The rest of a [...] whose first bracket is taken."""
         if depth > 8:
             raise self.refuse("more than 8 nested [")
@@ -277,27 +242,29 @@ class _Parser:
         required: Predicate | None = None
         while not self.take("]"):
             if self.take("&&"):
-                found = _either(parts)
-                required = found if required is None else _both(required, found)
+                found = either(parts)
+                required = found if required is None else both(required, found)
                 parts = []
                 continue
-            parts.append(self.bracket_part(depth))
-        predicate = _either(parts)
+            parts.append(self.bracket_part(depth, ignore_case=ignore_case))
+        predicate = either(parts)
         if required is not None:
-            predicate = _both(required, predicate)
-        return _not(predicate) if negated else predicate
+            predicate = both(required, predicate)
+        return outside(predicate) if negated else predicate
 
-    def bracket_part(self, depth: int) -> Predicate:
+    def bracket_part(self, depth: int, *, ignore_case: bool) -> Predicate:
         character = self.next()
         if character == "[":
-            return self.bracket(depth + 1)
+            return self.bracket(depth + 1, ignore_case=ignore_case)
         if character == "\\":
             escaped = self.text[self.position : self.position + 1]
             if escaped.lower() in "sdp":
                 return self.escape()
             character = self.escaped_literal()
         if not self.peek("-") or self.text[self.position + 1 : self.position + 2] in ("]", ""):
-            return self.literal(character, ignore_case=False)
+            return self.literal(character, ignore_case=ignore_case)
+        if ignore_case:
+            raise self.refuse("a range where case is ignored")
         self.position += 1
         last = self.next()
         if last == "\\":

@@ -15,7 +15,8 @@ from realizar_lambda.errors import UnsupportedError
 from realizar_lambda.native import address
 from realizar_lambda.tokenizers.automaton import Automaton
 from realizar_lambda.tokenizers.byte_level import written_bytes
-from realizar_lambda.tokenizers.pattern import End, One, Repeat, Sequence, SetTable, parse
+from realizar_lambda.tokenizers.character_sets import SetTable
+from realizar_lambda.tokenizers.pattern import End, One, Repeat, Sequence, parse
 from realizar_lambda.tokenizers.unicode_classes import ClassTable
 
 TYPE_CHECKING = False

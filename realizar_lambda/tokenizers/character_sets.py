@@ -1,0 +1,61 @@
+"""Sets of characters as predicates over code points and general categories; it does not know patterns."""
+
+from __future__ import annotations
+
+from realizar_lambda.tokenizers.unicode_classes import CATEGORIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from realizar_lambda.tokenizers.unicode_classes import Predicate
+
+WHITE_SPACE = ((9, 13), (0x85, 0x85))
+SEPARATORS = sum(1 << number for name, number in CATEGORIES.items() if name[0] == "Z")
+HAN = (
+    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0x2CEB0, 0x2EBEF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
+
+
+class SetTable:
+    """The character sets of one or more patterns: predicates, and the explicit ranges they mention."""
+
+    __slots__ = ("_keys", "predicates", "ranges")
+
+    def __init__(self) -> None:
+        self.predicates: list[Predicate] = []
+        self.ranges: set[tuple[int, int]] = set()
+        self._keys: dict[str, int] = {}
+
+    def number(self, key: str, predicate: Predicate) -> int:
+        """The number of a set; the same `key` (its source text) gives the same number."""
+        if key not in self._keys:
+            self._keys[key] = len(self.predicates)
+            self.predicates.append(predicate)
+        return self._keys[key]
+
+    def span(self, first: int, last: int) -> Predicate:
+        """The predicate of the code points first..last."""
+        self.ranges.add((first, last))
+        return lambda point, _category: first <= point <= last
+
+
+def either(predicates: list[Predicate]) -> Predicate:
+    """In one of the sets."""
+    if len(predicates) == 1:
+        return predicates[0]
+    return lambda point, category: any(holds(point, category) for holds in predicates)
+
+
+def both(first: Predicate, second: Predicate) -> Predicate:
+    """In both sets."""
+    return lambda point, category: first(point, category) and second(point, category)
+
+
+def outside(predicate: Predicate) -> Predicate:
+    """Outside of the set."""
+    return lambda point, category: not predicate(point, category)
+
+
+def in_categories(mask: int) -> Predicate:
+    """In one of the general categories of a mask."""
+    return lambda _point, category: bool(mask >> category & 1)

@@ -388,3 +388,40 @@ def test_any_stack_of_layers_equals_the_oracle(
     found = np.asarray(session.view(h, n_tokens)).reshape(n_tokens, -1)
     team.dismiss()
     np.testing.assert_allclose(found, machine.run(n_tokens), rtol=1e-5, atol=3e-6)
+
+
+def test_a_prepared_call_does_what_a_run_does() -> None:
+    program, x = small()
+    session = Session(program, native.Team(1, native.library()))
+    for holds_gil in (False, True):
+        call, argument = session.prepared_call(2, holds_gil=holds_gil)
+        for value in (1.0, -2.0):
+            numbers = memoryview(array("f", [value] * 16))
+            session.view(x, 2)[:] = numbers
+            session.run(2)
+            expected = session.view(program.output, 2).tolist()
+            session.view(program.output, 2)[:] = memoryview(array("f", [99.0] * 6))
+            call(argument)
+            assert session.view(program.output, 2).tolist() == expected
+
+
+@pytest.mark.parametrize(("n_threads", "n_tokens", "holds_gil"), [(1, 0, False), (1, 5, True), (2, 1, True)])
+def test_a_prepared_call_of_what_no_run_may_do_is_refused(n_threads: int, n_tokens: int, holds_gil: bool) -> None:
+    """A team that waits for its threads must not keep the interpreter's lock from them."""
+    program, _ = small(n_threads)
+    team = native.Team(n_threads, native.library())
+    with pytest.raises(CapacityError, match="a prepared call"):
+        Session(program, team).prepared_call(n_tokens, holds_gil=holds_gil)
+    team.dismiss()
+
+
+def test_the_team_meets_before_activations_are_made_ready_anew() -> None:
+    """A matmul that waits for nobody may still read what the next one's quantising overwrites."""
+    builder = Builder(max_tokens=4, n_threads=3)
+    x = builder.input("x", 64)
+    builder.matmul(x, tensor((3, 64), "Q8_0", name="a"), meets=False)
+    builder.matmul(x, tensor((3, 64), "Q4_0", name="b"), meets=False)
+    program = builder.finish(builder.matmul(x, tensor((3, 64), name="c")))
+    assert [(step.op, step.meets) for step in program.steps] == [
+        ("quantize", True), ("matmul_Q8_0", False), ("matmul_Q4_0", True), ("interleave", True), ("matmul_F32", True),
+    ]  # fmt: skip

@@ -1,0 +1,35 @@
+# Packaging and deployment; the Makefile includes it. Nothing here trains a model or deletes one.
+
+IMAGE ?= realizar-lambda:latest
+BASE_IMAGE ?=
+ZIP ?= dist/realizar-lambda.zip
+EVENT ?= events/predict-api-gateway-v2.json
+FUNCTION ?= PredictFunction
+SAM ?= $(if $(wildcard $(BIN)/sam),$(BIN)/sam,sam)
+RUNTIME_PYTHONS ?= $(foreach version,3.12 3.13,$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
+SAM_PARAMETERS := $(if $(BASE_IMAGE),--parameter-overrides BaseImage=$(BASE_IMAGE))
+
+export SAM_CLI_TELEMETRY ?= 0
+
+.PHONY: lambda-build lambda-package lambda-invoke lambda-validate lambda-deploy
+
+lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another base
+	@$(PYTHON) packaging/manifest.py models
+	docker build -f Dockerfile.lambda $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
+
+lambda-package: kernels ## make the zip for Lambda's managed Python runtimes
+	@$(BIN)/python packaging/zip_file.py $(ZIP) $(addprefix --python ,$(RUNTIME_PYTHONS))
+
+lambda-invoke: ## send EVENT=events/....json to FUNCTION=PredictFunction or GenerateFunction in its container
+	@test -f "$(EVENT)" || { echo "error: no event $(EVENT); there are: $$(ls events/*.json | tr '\n' ' ')"; exit 1; }
+	$(SAM) build $(SAM_PARAMETERS) $(FUNCTION)
+	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --skip-pull-image
+
+lambda-validate: ## check the template as CloudFormation would
+	$(SAM) validate --lint --region us-east-1
+
+lambda-deploy: lambda-validate ## build and deploy to your AWS account; asks before it changes anything
+	@test -z "$$CI" || { echo "error: lambda-deploy asks questions and never runs in CI"; exit 1; }
+	@$(PYTHON) packaging/manifest.py models
+	$(SAM) build $(SAM_PARAMETERS)
+	$(SAM) deploy --guided

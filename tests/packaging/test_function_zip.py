@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from layout import NOT_SERVED, LayoutError, lay_out_code, settle
+from zip_file import MAX_BYTES, main, package, write_zip
+
+from lambda_emulator.events import api_gateway_v2
+from lambda_emulator.function import Function
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NATIVE = ROOT / "realizar_lambda" / "_native"
+
+needs_libraries = pytest.mark.skipif(not list(NATIVE.glob("*.so")), reason="no kernel libraries: `make kernels`")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zip") / "out" / "function.zip"
+    package(path, pythons=[])
+    return path
+
+
+@pytest.fixture(scope="module")
+def function(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """The function from the unpacked zip, with nothing of the checkout on its path."""
+    if find_spec("awslambdaric") is None:
+        pytest.skip("awslambdaric, the runtime client, is not installed")
+    folder = tmp_path_factory.mktemp("task")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    env = {"PYTHONPATH": "", "PYTHONSAFEPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    with Function("handlers.predict.handler", cwd=folder, env=env, memory_mb=128) as running:
+        yield running
+
+
+@needs_libraries
+def test_a_zip_is_small_and_holds_code_libraries_handlers_and_models_alone(archive: Path) -> None:
+    assert archive.stat().st_size < MAX_BYTES // 2
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+        assert opened.testzip() is None
+        assert {entry.external_attr >> 16 & 0o7777 for entry in opened.infolist()} == {0o644}
+    assert {name.split("/")[0] for name in names} == {"LICENSE", "handlers", "models", "realizar_lambda"}
+    assert not [name for name in names if name.startswith(NOT_SERVED)]
+    assert {name for name in names if name.endswith(".so")} == {
+        f"realizar_lambda/_native/{path.name}" for path in NATIVE.glob("*.so")
+    }
+    assert "models/mnist_mlp.apr" in names
+    assert "models/manifest.json" not in names
+
+
+def test_equal_folders_make_equal_bytes_whatever_their_times_and_modes(tmp_path: Path) -> None:
+    archives = []
+    for number, mode in enumerate((0o600, 0o755)):
+        folder = tmp_path / str(number) / "task"
+        (folder / "inner").mkdir(parents=True)
+        for name in ("b.py", "inner/a.py", "m.apr") if number else ("m.apr", "inner/a.py", "b.py"):
+            (folder / name).write_bytes(b"x = 1\n" * 50)
+            (folder / name).chmod(mode)
+            os.utime(folder / name, (number, number + 10**9))
+        write_zip(folder, tmp_path / f"{number}.zip")
+        archives.append((tmp_path / f"{number}.zip").read_bytes())
+    assert archives[0] == archives[1]
+
+
+def test_a_settled_folder_is_readable_by_everybody_and_of_one_date(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir(mode=0o700)
+    (tmp_path / "inner" / "model.apr").write_bytes(b"x")
+    (tmp_path / "inner" / "model.apr").chmod(0o600)
+    settle(tmp_path)
+    found = [path.stat() for path in (tmp_path, tmp_path / "inner", tmp_path / "inner" / "model.apr")]
+    assert [status.st_mode & 0o777 for status in found] == [0o755, 0o755, 0o644]
+    assert len({status.st_mtime for status in found}) == 1
+
+
+def test_a_checkout_without_libraries_is_refused_with_what_builds_them(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"no kernel library in .*; `make kernels` builds them"):
+        lay_out_code(tmp_path / "task", native=tmp_path)
+
+
+@needs_libraries
+def test_an_interpreter_that_does_not_exist_is_an_error_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "f.zip"), "--python", str(tmp_path / "python3.99")]) == 1
+    assert "python3.99" in capsys.readouterr().err
+
+
+@needs_libraries
+def test_the_unpacked_zip_answers_an_api_event_with_its_own_library(function: Function) -> None:
+    body = {"model_id": "iris", "features": [5.1, 3.5, 1.4, 0.2]}
+    answer = function.invoke(api_gateway_v2("POST", "/predict", body)).payload
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["label"] == "setosa"
+    maps = Path(f"/proc/{function.pid}/maps").read_text()
+    libraries = {line.split()[-1] for line in maps.splitlines() if "/_native/" in line}
+    assert len(libraries) == 1
+    assert not libraries.pop().startswith(str(ROOT))
+
+
+@needs_libraries
+def test_the_unpacked_zip_lists_the_packaged_models(function: Function) -> None:
+    listed = function.invoke({"action": "models"}).payload["models"]
+    assert {model["id"] for model in listed} >= {"iris", "mnist_mlp", "cifar10_mlp"}

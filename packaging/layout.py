@@ -17,6 +17,10 @@ from pathlib import Path
 from manifest import ManifestError, unlisted_models, verified_models
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from realizar_lambda.kernels.build import is_current  # noqa: E402  # hashes sources; it imports no compiler
+
 EPOCH = 946_684_800
 """The time of every packaged file, 2000-01-01 in UTC: past the earliest that a zip can say."""
 
@@ -43,13 +47,19 @@ def lay_out_code(output: Path, *, source: Path = ROOT, native: Path | None = Non
             relative = path.relative_to(source)
             if not any(relative.is_relative_to(left_out) for left_out in NOT_SERVED):
                 _copy(path, output / relative)
-    folder = native or source / NATIVE
+    for library in current_libraries(native or source / NATIVE):
+        _copy(library, output / NATIVE / library.name)
+    _copy(source / "LICENSE", output / "LICENSE")
+
+
+def current_libraries(folder: Path) -> list[Path]:
+    """The kernel libraries of `folder`, built from this checkout's sources. Raises LayoutError."""
     libraries = sorted(folder.glob("*.so"))
     if not libraries:
         raise LayoutError(f"no kernel library in {folder}; `make kernels` builds them")
-    for library in libraries:
-        _copy(library, output / NATIVE / library.name)
-    _copy(source / "LICENSE", output / "LICENSE")
+    if not is_current(folder, [library.stem for library in libraries]):
+        raise LayoutError(f"the kernel libraries in {folder} are of other sources; `make kernels` builds them")
+    return libraries
 
 
 def lay_out_models(output: Path, *, source: Path = ROOT) -> None:

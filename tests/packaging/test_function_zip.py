@@ -8,16 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from layout import NOT_SERVED, LayoutError, lay_out_code, settle
+from layout import NOT_SERVED, LayoutError, current_libraries, lay_out_code, settle
 from zip_file import MAX_BYTES, main, package, write_zip
 
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.function import Function
+from realizar_lambda.kernels.build import default_targets, is_current
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NATIVE = ROOT / "realizar_lambda" / "_native"
 
-needs_libraries = pytest.mark.skipif(not list(NATIVE.glob("*.so")), reason="no kernel libraries: `make kernels`")
+needs_libraries = pytest.mark.skipif(
+    not is_current(NATIVE, default_targets()), reason="no kernel libraries of these sources: `make kernels`"
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,13 @@ def test_a_settled_folder_is_readable_by_everybody_and_of_one_date(tmp_path: Pat
 def test_a_checkout_without_libraries_is_refused_with_what_builds_them(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"no kernel library in .*; `make kernels` builds them"):
         lay_out_code(tmp_path / "task", native=tmp_path)
+
+
+def test_libraries_of_other_sources_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x86_64_v3.so").write_bytes(b"\x7fELF")
+    (tmp_path / "build.json").write_text(json.dumps({"source": "0" * 64, "targets": ["x86_64_v3"]}))
+    with pytest.raises(LayoutError, match=r"are of other sources; `make kernels` builds them"):
+        current_libraries(tmp_path)
 
 
 @needs_libraries

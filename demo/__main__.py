@@ -1,7 +1,8 @@
-"""`python -m demo`: ten handwritten digits through the Lambda handler. Exit code 0 only if all is right.
+"""`python -m demo`: ten handwritten digits and a story through the Lambda handlers. Exit code 0 only if all is right.
 
 It starts `handlers.predict.handler` under an emulator of Lambda, sends an API Gateway event per digit, draws
-each with the answer, and ends with the cold start beside an empty handler's, measured in the same run.
+each with the answer, has `handlers.generate.handler` tell a story, and ends with the cold starts of both beside an
+empty handler's, measured in the same run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from demo import story
 from demo.digits import Digit, read_digits
 from demo.drawing import choose_style, draw
 from demo.timing import Subject, empty_handler, measure, table
@@ -75,7 +77,9 @@ def read_all(digits: list[Digit], *, emulator: str, python: str) -> list[Reading
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m demo", description="Ten digits through the Lambda handler.")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo", description="Ten digits and a story through the Lambda handlers."
+    )
     parser.add_argument("--emulator", choices=sorted(EMULATORS), help="default: vendor where it is installed, else own")
     parser.add_argument("--starts", type=int, default=9, metavar="N", help="cold starts to time (default %(default)s)")
     parser.add_argument("--python", type=program, default=sys.executable, help="the handler's (default: this one)")
@@ -111,17 +115,35 @@ def run(emulator: str, *, n_starts: int, python: str) -> int:
         if reading.fault is not None:
             print(f"fault: {reading.fault}", file=sys.stderr)
     event = predict_event(digits[0])
-    subjects = (empty_handler(event), Subject("predict", HANDLER, ROOT, event))
+    subjects = [empty_handler(event), Subject("predict", HANDLER, ROOT, event)]
+    has_story = story.FILE.exists()
+    is_told = not has_story or tell_story(emulator, python=python, encoding=encoding)
+    if has_story:
+        subjects.append(Subject("generate", story.HANDLER, ROOT, story.generate_event(1), story.ENVIRONMENT))
     times = measure(
         subjects, emulator=emulator, n_starts=n_starts, n_phases=max(1, n_starts // 3), n_warm=50,
         progress=progress, python=python,
     )  # fmt: skip
     print(f"Cold starts, {n_starts} fresh processes of each in turn:\n")
     print(table(times))
+    if has_story:
+        print("\ngenerate is asked for one token: its answer is the first.")
     print("\nPhases come from extra runs with a probe inside, totals from runs without it.")
     n_right = sum(reading.label == str(digit.label) for digit, reading in zip(digits, readings, strict=True))
     print(f"{n_right} of {len(digits)} digits are right; {time.monotonic() - started:.1f} s in all.")
-    return 0 if n_right == len(digits) else 1
+    return 0 if n_right == len(digits) and is_told else 1
+
+
+def tell_story(emulator: str, *, python: str, encoding: str) -> bool:
+    """Print a story, or why there is none; whether there is one."""
+    progress(f"sending a /generate event to {story.HANDLER}")
+    told = story.tell(emulator=emulator, python=python)
+    if told.fault is not None:
+        print(f"fault: {told.fault}", file=sys.stderr)
+        return False
+    print(f"How {story.MODEL} goes on from {story.PROMPT!r}:\n")
+    print(story.page(told).encode(encoding, "replace").decode(encoding) + "\n")
+    return told.n_generated > 0
 
 
 def kernels_isa() -> str:

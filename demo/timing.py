@@ -1,9 +1,9 @@
-"""The demo's cold starts: the handler and an empty one in turn, and a table of both. It knows no digit."""
+"""The demo's cold starts: the handler and an empty one in turn, and a table of both. It knows no digit and no story."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
@@ -22,12 +22,13 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A handler to start cold: where it lies and what it is asked."""
+    """A handler to start cold: where it lies, what it is asked, and its environment besides Lambda's own."""
 
     name: str
     handler: str
     cwd: Path
     event: object
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ def measure(
         progress(f"cold starts: {number + 1} of {n_starts} of each")
         for subject in subjects:
             make = EMULATORS[emulator]
-            with make(subject.handler, cwd=subject.cwd, python=python) as function:
+            with make(subject.handler, cwd=subject.cwd, python=python, env=subject.environment) as function:
                 results = [function.invoke(subject.event) for _ in range(1 + n_warm)]
                 cold = function.cold_start
                 failed = next((result for result in results if result.is_error), None)
@@ -74,7 +75,10 @@ def measure(
     for number in range(n_phases):
         progress(f"phases: {number + 1} of {n_phases} of each")
         for subject in subjects:
-            phases = measure_phases(subject.handler, subject.event, cwd=subject.cwd, python=python, emulator=emulator)
+            phases = measure_phases(
+                subject.handler, subject.event, cwd=subject.cwd, env=subject.environment, python=python,
+                emulator=emulator,
+            )  # fmt: skip
             times[subject.name].phases.append(phases)
     return times
 

@@ -11,6 +11,7 @@ import pytest
 from bench.contenders import MODEL
 from demo.__main__ import Reading, caption, predict_event, reading_of
 from demo.digits import read_digits
+from demo.story import FILE
 from demo.timing import Times, table
 from lambda_emulator.phases import ROOT, Phases
 from lambda_emulator.records import Invocation
@@ -87,6 +88,7 @@ def test_the_demo_reads_every_digit_and_ends_with_cold_starts() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 of 10 digits are right" in done.stdout
     assert "cold start, all of it" in done.stdout
+    assert ("per second" in done.stdout) == FILE.exists()
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 

@@ -40,7 +40,10 @@ UNUSED = (
 
 
 class Decoder:
-    """Builds one program for contexts of at most `capacity` tokens, prefilled `chunk` tokens at a time."""
+    """Builds one program for contexts of at most `capacity` tokens, prefilled `chunk` tokens at a time.
+
+    `n_q` is how many values the queries of a token have, `n_kv` its keys, and its values.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Decoder:
         self.file = file
         self.config = config
         self.capacity = capacity
+        self.n_q, self.n_kv = config.n_heads * config.head_width, config.n_kv_heads * config.head_width
         self._rename = rename or (lambda name: name)
         self._cache_element = cache_element
         self.b = Builder(max_tokens=chunk, n_threads=n_threads)
@@ -194,12 +198,6 @@ class Decoder:
     ) -> Buffer:
         """Put k and v in the layer's caches, and attend to all they hold."""
         c = self.config
-        for x, n_heads in ((q, c.n_heads), (k, c.n_kv_heads), (v, c.n_kv_heads)):
-            if x.width != n_heads * c.head_width:
-                raise FormatError(
-                    self.file.path, None,
-                    f"{layer}{x.name} gives {x.width} values, must be {n_heads} heads of {c.head_width}",
-                )  # fmt: skip
         keys, values = (
             self.b.cache(
                 f"{layer}{part}", n_heads=c.n_kv_heads, head_width=c.head_width, capacity=self.capacity,

@@ -34,9 +34,9 @@ def gemma2(m: Decoder) -> Buffer:
 def _attend(m: Decoder, layer: str, x: Buffer, window: int) -> Buffer:
     """attention(rope(W_q h), rope(W_k h), W_v h), h = rms_norm(x)"""
     h = m.rms_norm(x, layer + "attn_norm")
-    q = m.linear(h, layer + "attn_q", meets=False)
-    k = m.linear(h, layer + "attn_k", meets=False)
-    v = m.linear(h, layer + "attn_v")
+    q = m.linear(h, layer + "attn_q", n_rows=m.n_q, meets=False)
+    k = m.linear(h, layer + "attn_k", n_rows=m.n_kv, meets=False)
+    v = m.linear(h, layer + "attn_v", n_rows=m.n_kv)
     m.rope(q, k, "halves")
     return m.attention(layer, q, k, v, window=window)
 

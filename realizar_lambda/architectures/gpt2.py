@@ -21,14 +21,12 @@ def gpt2(m: Decoder) -> Buffer:
 
 def layers(m: Decoder, x: Buffer, *, activation: str, slopes: Constant | None = None) -> Buffer:
     """The layers that BLOOM and MPT share, with ALiBi `slopes` in place of positions."""
-    c = m.config
-    n_q, n_kv = c.n_heads * c.head_width, c.n_kv_heads * c.head_width
+    limit = m.config.clamp_qkv
     for layer in m.layers():
         h = m.layer_norm(x, layer + "attn_norm")
-        q, k, v = m.split(h, layer + "attn_qkv", q=n_q, k=n_kv, v=n_kv)
-        if c.clamp_qkv:
-            for part in (q, k, v):
-                m.b.clamp(part, c.clamp_qkv)
+        q, k, v = m.split(h, layer + "attn_qkv", q=m.n_q, k=m.n_kv, v=m.n_kv)
+        if limit:
+            q, k, v = (m.b.clamp(part, limit) for part in (q, k, v))
         x = m.linear(m.attention(layer, q, k, v, slopes=slopes), layer + "attn_output", residual=x)
         h = m.layer_norm(x, layer + "ffn_norm")
         h = m.b.activation(activation, m.linear(h, layer + "ffn_up"))

@@ -69,15 +69,19 @@ NAMES = {
 def prepared(file: ModelFile, config: Config) -> ModelFile:
     """The file with the tensors as our matmul reads them.
 
-    GPT-2's matrices are stored (inputs, outputs): they alone are copied, transposed. Its names may carry the
-    prefix `transformer.`.
+    Where the configuration ties the output matrix to the embedding, one of its own does not count. GPT-2's
+    matrices are stored (inputs, outputs): they alone are copied, transposed. Its names may carry the prefix
+    `transformer.`.
     """
-    if config.architecture != "gpt2":
-        return file
-    tensors = {}
-    for name, tensor in file.tensors.items():
-        plain = name.removeprefix("transformer.")
-        tensors[plain] = _transposed(file, tensor) if plain.endswith(_TRANSPOSED) else tensor
+    is_gpt2 = config.architecture == "gpt2"
+    tensors = dict(file.tensors)
+    if file.metadata["config"].get("tie_word_embeddings", is_gpt2):  # type: ignore[attr-defined]
+        tensors.pop("lm_head.weight", None)
+    if is_gpt2:
+        plain = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+        tensors = {
+            name: _transposed(file, tensor) if name.endswith(_TRANSPOSED) else tensor for name, tensor in plain.items()
+        }
     return replaced(file, tensors)
 
 

@@ -21,9 +21,9 @@ def layers(m: Decoder, *, rope: str) -> Buffer:
     x = m.embed()
     for layer in m.layers():
         h = m.rms_norm(x, layer + "attn_norm")
-        q = m.linear(h, layer + "attn_q", meets=False)
-        k = m.linear(h, layer + "attn_k", meets=False)
-        v = m.linear(h, layer + "attn_v")
+        q = m.linear(h, layer + "attn_q", n_rows=m.n_q, meets=False)
+        k = m.linear(h, layer + "attn_k", n_rows=m.n_kv, meets=False)
+        v = m.linear(h, layer + "attn_v", n_rows=m.n_kv)
         if m.has(layer + "attn_q_norm.weight"):
             m.rms_norm(q, layer + "attn_q_norm", n_groups=c.n_heads, in_place=True)
             m.rms_norm(k, layer + "attn_k_norm", n_groups=c.n_kv_heads, in_place=True)

@@ -9,12 +9,10 @@ if TYPE_CHECKING:
 
 
 def phi3(m: Decoder) -> Buffer:
-    c = m.config
-    n_q, n_kv = c.n_heads * c.head_width, c.n_kv_heads * c.head_width
     x = m.embed()
     for layer in m.layers():
         h = m.rms_norm(x, layer + "attn_norm")
-        q, k, v = m.split(h, layer + "attn_qkv", q=n_q, k=n_kv, v=n_kv)
+        q, k, v = m.split(h, layer + "attn_qkv", q=m.n_q, k=m.n_kv, v=m.n_kv)
         m.rope(q, k, "halves")
         x = m.linear(m.attention(layer, q, k, v), layer + "attn_output", residual=x)
         h = m.rms_norm(x, layer + "ffn_norm")

@@ -1,4 +1,4 @@
-"""What a language model does with text: `generate`, `stream` and `chat`, for LanguageModel to inherit.
+"""What a language model does with text, for LanguageModel to inherit: `generate`, `stream`, `chat`.
 
 It knows how a request is made and no step of how it is answered.
 """
@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from realizar_lambda.chat import ChatPrompt
     from realizar_lambda.formats.model_file import ModelFile
     from realizar_lambda.generation.contexts import ContextPool
     from realizar_lambda.generation.result import Generation
@@ -162,3 +163,91 @@ class TextModel:
             parse_special=parse_special,
         )
         return Stream(self, request)  # type: ignore[arg-type]
+
+    def chat_prompt(
+        self,
+        messages: Sequence[object],
+        *,
+        tools: Sequence[object] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> ChatPrompt:
+        """The prompt for a conversation, by the model's own template: its text and how to encode it."""
+        from realizar_lambda.chat import prompt_of
+
+        return prompt_of(
+            messages,
+            template=self.tokenizer.chat_template,
+            special_tokens=special_texts(self.tokenizer),
+            tools=tools,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def chat(
+        self,
+        messages: Sequence[object],
+        *,
+        tools: Sequence[object] | None = None,
+        max_tokens: int | None = 50,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        typical_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        penalty_window: int | None = None,
+        logit_bias: Mapping[int, float] | Mapping[str, float] | None = None,
+        banned_ids: Iterable[int] = (),
+        min_tokens: int = 0,
+        seed: int | None = None,
+        logprobs: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        stop_token_ids: Sequence[int] = (),
+        ignore_eos: bool = False,
+        deadline: float | None = None,
+        share_key: str | None = "",
+    ) -> Generation:
+        """Answer a conversation: messages with a role and a content; `completion` is the answer.
+
+        Takes what `generate` takes. Raises RequestError also for what is no conversation, and UnsupportedError where
+        the model's template cannot be used.
+        """
+        prompt = self.chat_prompt(messages, tools=tools)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+        return self.generate(
+            prompt.text,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            typical_p=typical_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            penalty_window=penalty_window,
+            logit_bias=logit_bias,
+            banned_ids=banned_ids,
+            min_tokens=min_tokens,
+            seed=seed,
+            logprobs=logprobs,
+            stop=(*stops, *prompt.stop),
+            stop_token_ids=stop_token_ids,
+            ignore_eos=ignore_eos,
+            deadline=deadline,
+            share_key=share_key,
+            add_special=prompt.add_special,
+            parse_special=prompt.parse_special,
+        )
+
+
+def special_texts(tokenizer: Tokenizer) -> dict[str, str]:
+    """What chat templates call a tokenizer's special tokens, and how those are written."""
+    ids = {
+        "bos_token": tokenizer.bos_id,
+        "eos_token": tokenizer.eos_id,
+        "pad_token": tokenizer.pad_id,
+        "unk_token": tokenizer.unknown_id,
+    }
+    return {name: tokenizer.piece(token).decode("utf-8", "replace") for name, token in ids.items() if token is not None}

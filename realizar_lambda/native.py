@@ -129,6 +129,17 @@ class Library:
         self.isa = isa
         self.path = path
         self._handle = ctypes.PyDLL(path) if holds_gil else ctypes.CDLL(path)
+        if not holds_gil:
+            self._check()
+
+    def _check(self) -> None:
+        """Refuse a library that was built with other tables: its calls would read memory that is not theirs."""
+        try:
+            found = self.abi()
+        except AttributeError:
+            found = None
+        if found != ops.abi():
+            raise BuildError(f"{self.path} was built from other sources: run `python -m realizar_lambda.kernels.build`")
 
     def __getattr__(self, name: str) -> Any:
         """The export `realizar_<name>`, looked up when it is first used."""

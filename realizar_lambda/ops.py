@@ -115,7 +115,9 @@ EXPORTS = {
     "realizar_call": ("v", "p"),  # the five arguments of realizar_run, as int64 in memory
     "realizar_worker": ("v", "pi"),  # team, thread
     "realizar_lanes": ("i", ""),
+    "realizar_abi": ("i", ""),
     "realizar_sample": ("i", "p"),  # a record of SAMPLING; the token, or one of SAMPLING_FAULTS
+    "realizar_score": ("i", "pppiip"),  # out, logits, targets, n_rows, n_vocab, scratch; a row, or -1
     "realizar_transpose": ("v", "ppiii"),  # out, x (n_rows, n_columns), n_rows, n_columns, bytes of an element
     "realizar_skip_strings": ("i", "piiiip"),  # data, n_bytes, start, n_strings, most bytes of one, offsets u64 or 0
     # vocabularies: kernels/lexicon.py
@@ -166,6 +168,7 @@ LEXICON_FLAGS = {
     "skips_unknown": 64,  # a byte that is no token is left out before merging, so that its neighbours can join
 }
 CROWDED, AMBIGUOUS = -2, -3  # what indexing may answer instead of a number
+NEEDS_MERGES = -1  # what encoding answers where a piece needs merges and there are none yet
 LEXICON_BATCH = 16  # tokens or merges whose places in the tables are asked for ahead
 # One split of a pre-tokenizer: an automaton's address, or 0 and a mask of classes whose runs are matches where they
 # end the text, or up to their last character out of the mask `newlines`; whether what lies between matches is kept;
@@ -208,3 +211,15 @@ def sampling_scratch_bytes(n_vocab: int) -> int:
     """Working memory of `realizar_sample`: five arrays of a value per token, two per block, and a histogram."""
     n_blocks = -(-n_vocab // SAMPLING_BLOCK)
     return n_blocks * SAMPLING_BLOCK * (8 + 4 * 4) + n_blocks * (8 + 4) + (SAMPLING_BUCKETS + 8) * 8
+
+
+def abi() -> int:
+    """A checksum of every table here: a library carries that of the tables it was built with."""
+    from zlib import crc32
+
+    tables = (_DECLARED, EXPORTS, LEXICON, LEXICON_FLAGS, STAGE, _SAMPLING)
+    sizes = (
+        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, ATTENTION_BLOCK, TEAM_WORDS, LEXICON_BATCH, CROWDED,
+        AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
+    )  # fmt: skip
+    return crc32(repr((tables, sizes)).encode())

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from realizar_lambda.errors import BuildError
@@ -96,12 +97,17 @@ def build_all(names: list[str], output: Path, *, force: bool = False) -> None:
     if not force and is_current(output, names):
         return
     source = source_hash()
-    for name in names:
+
+    def one(name: str) -> None:
         started = time.monotonic()
-        print(f"building kernels for {name} ...", end=" ", file=sys.stderr, flush=True)
         path = build(TARGETS[name], output)
         seconds = time.monotonic() - started
-        print(f"{path.stat().st_size / 1024:.0f} KiB in {seconds:.1f} s", file=sys.stderr, flush=True)
+        print(f"{name}: {path.stat().st_size / 1024:.0f} KiB in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    print(f"building kernels for {', '.join(names)} (about a minute) ...", file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        for finished in [pool.submit(one, name) for name in names]:
+            finished.result()
     try:
         record = json.loads((output / RECORD).read_text())
     except (OSError, ValueError):

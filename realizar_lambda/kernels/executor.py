@@ -38,6 +38,7 @@ from realizar_lambda.kernels.vectors import LANES, TARGET
 
 I64 = types.int64
 WORDS = ops.RECORD_WORDS
+ABI = ops.abi()
 LAST_WORD = WORDS - 1
 FUTEX = 202 if TARGET.triple.startswith("x86_64") else 98
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
@@ -132,3 +133,9 @@ def realizar_worker(team, thread):
 def realizar_lanes():
     """How many f32 lanes this library's vectors have: layouts that interleave tokens depend on it."""
     return LANES
+
+
+@export
+def realizar_abi():
+    """`ops.abi()` of the tables that this library was built with."""
+    return ABI

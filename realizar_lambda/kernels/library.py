@@ -18,6 +18,7 @@ from realizar_lambda.kernels import (
     norms,
     positions,
     sampling,
+    scoring,
     segmenting,
     splitting,
     strings,
@@ -25,7 +26,7 @@ from realizar_lambda.kernels import (
 
 CONTENTS = (
     copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention, lexicon,
-    splitting, merging, segmenting, sampling,
+    splitting, merging, segmenting, sampling, scoring,
 )  # fmt: skip
 
 if __name__ == "__main__":

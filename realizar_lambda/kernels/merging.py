@@ -12,7 +12,7 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import export, kernel
-from realizar_lambda.kernels.lexicon import find, find_pair
+from realizar_lambda.kernels.lexicon import PAIRS, find, find_pair
 from realizar_lambda.kernels.memory import at, cast, f32_to_bits, f32p, i32p, i64p, u8p
 from realizar_lambda.kernels.splitting import N_STAGES, length_at, split
 
@@ -25,6 +25,7 @@ IGNORES_MERGES, BY_CHARACTER, BY_SCORE, FUSES_UNKNOWN, WHOLE_LINES, SKIPS_UNKNOW
     for name in ("ignores_merges", "by_character", "by_score", "fuses_unknown", "whole_lines", "skips_unknown")
 )
 SHORT = 48  # places up to which searching again beats a heap
+NEEDS_MERGES = ops.NEEDS_MERGES
 NEVER = 9223372036854775807
 NO_SCORE = 0xFF800000  # the bits of -inf: a token that is never joined
 LOW = 4294967295
@@ -218,7 +219,7 @@ def whole(lexicon, text, start, end):
 
 @export
 def realizar_encode(lexicon, text, n, out, scratch):
-    """The tokens of `n` bytes of valid UTF-8, `out` (n,) i32; how many.
+    """The tokens of `n` bytes of valid UTF-8, `out` (n,) i32; how many, or NEEDS_MERGES.
 
     `scratch` has room for `ops.encode_scratch_bytes(n)`.
     """
@@ -235,6 +236,7 @@ def realizar_encode(lexicon, text, n, out, scratch):
     classes = cast(u8p, at(afters, 4 * room))
     n_pieces = split(lexicon, text, n, classes, first, second)
     pieces = second if lexicon[N_STAGES] % 2 else first
+    needs_pairs = lexicon[PAIRS] == 0 and not lexicon[FLAGS] & BY_SCORE
     n_out = I64(0)
     for i in range(n_pieces):
         start = I64(pieces[2 * i])
@@ -245,6 +247,8 @@ def realizar_encode(lexicon, text, n, out, scratch):
             n_out += 1
             continue
         n_places = seed(lexicon, text, start, end, tokens, starts)
+        if n_places > 1 and needs_pairs:
+            return I64(NEEDS_MERGES)
         if n_places <= SHORT:
             n_places = merge_short(lexicon, text, tokens, starts, heap, n_places)
         else:

@@ -6,15 +6,13 @@ from numba import types
 
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8, I8x32, I32x8
+from realizar_lambda.kernels.lanes import high, join, low
 from realizar_lambda.kernels.memory import f32p, u8p
 from realizar_lambda.kernels.vectors import (
     TARGET,
     bitcast,
     convert,
-    high,
-    join,
     load,
-    low,
     shift_right,
     splat,
     store,

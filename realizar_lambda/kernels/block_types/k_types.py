@@ -25,19 +25,9 @@ from realizar_lambda.kernels.block_types.codes import high_nibbles, low_nibbles
 from realizar_lambda.kernels.block_types.super_blocks import PAIR, QUADRUPLE, groups_of_16, groups_of_32
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8, I8x32, I32x8
+from realizar_lambda.kernels.lanes import high, low
 from realizar_lambda.kernels.memory import read_f16, read_u32, u8p
-from realizar_lambda.kernels.vectors import (
-    bitcast,
-    convert,
-    high,
-    load,
-    low,
-    shift_left,
-    shift_right,
-    splat,
-    vector,
-    zero_extend,
-)
+from realizar_lambda.kernels.vectors import bitcast, convert, load, shift_left, shift_right, splat, vector, zero_extend
 
 I64 = types.int64
 I8x8, I8x16, I16x16 = vector("i8", 8), vector("i8", 16), vector("i16", 16)

@@ -18,8 +18,9 @@ from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles_32, put_codes, put_values
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8, I8x32, dot32, dot32_signed
+from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_i32, u8p
-from realizar_lambda.kernels.vectors import bits_to_bytes, convert, fma, high, load, lookup, low, splat, total
+from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
 
 I64, f32 = types.int64, types.float32
 

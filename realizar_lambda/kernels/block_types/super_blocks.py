@@ -13,20 +13,9 @@ from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, put_codes, put_values
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8, I8x32, dot32, dot32_signed
+from realizar_lambda.kernels.lanes import high, low, spread_half, spread_one, spread_pair
 from realizar_lambda.kernels.memory import at, f32p, i8p, u8p
-from realizar_lambda.kernels.vectors import (
-    convert,
-    fma,
-    high,
-    load,
-    low,
-    splat,
-    spread_half,
-    spread_one,
-    spread_pair,
-    store,
-    total,
-)
+from realizar_lambda.kernels.vectors import convert, fma, load, splat, store, total
 
 I64, f32 = types.int64, types.float32
 PAIR, QUADRUPLE = types.UniTuple(F32x8, 2), types.UniTuple(F32x8, 4)

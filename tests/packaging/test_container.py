@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lambda_emulator.interface_emulator import find_interface_emulator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MIB = 1 << 20
+MAX_SHARE_BYTES = 15 * MIB
+MAX_PEAK_KIB = 64 * 1024
+IRIS = {"model_id": "iris", "features": [5.1, 3.5, 1.4, 0.2]}
+
+POST = """
+import sys, urllib.request
+url = "http://127.0.0.1:8080/2015-03-31/functions/function/invocations"
+sys.stdout.write(urllib.request.urlopen(url, sys.stdin.buffer.read(), timeout=30).read().decode())
+"""
+"""Sent from inside the container, which has no network."""
+
+pytestmark = pytest.mark.container
+
+
+class Container:
+    """The function behind the interface emulator, in a container as narrow as Lambda makes it, and narrower."""
+
+    def __init__(self, docker: str, name: str) -> None:
+        self.docker = docker
+        self.name = name
+
+    def run(self, *command: str, sent: str = "") -> str:
+        """What a command prints inside the container."""
+        full = [self.docker, "exec", "-i", self.name, *command]
+        result = subprocess.run(full, input=sent, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def invoke(self, event: str) -> object:
+        """One invocation with an event's text."""
+        return json.loads(self.run("python3", "-c", POST, sent=event))
+
+
+@contextlib.contextmanager
+def running(docker: str, image: str, *flags: str, handler: str = "handlers.predict.handler") -> Iterator[Container]:
+    emulator = find_interface_emulator()
+    if emulator is None:
+        pytest.skip("no Runtime Interface Emulator: install aws-sam-cli")
+    name = f"realizar-test-{uuid.uuid4().hex[:12]}"
+    mounted = ("-v", f"{emulator}:/emulator:ro", "--entrypoint", "/emulator")
+    command = (docker, "run", "-d", "--name", name, *flags, *mounted, image, "python3", "-m", "awslambdaric", handler)
+    started = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stderr
+    try:
+        yield Container(docker, name)
+    finally:
+        subprocess.run((docker, "rm", "-f", name), capture_output=True, check=True)
+
+
+NARROW = ("--read-only", "--network", "none", "--user", "12345:54321", "--memory", "128m", "--memory-swap", "128m",
+          "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def container(engine: str, image: str) -> Iterator[Container]:
+    """Read-only root, no network, an unknown user, 128 MB, no capabilities."""
+    with running(engine, image, *NARROW) as found:
+        yield found
+
+
+def body_of(answer: object) -> dict[str, object]:
+    """An answer as a direct invocation gives it, out of a proxy response where it is one."""
+    assert isinstance(answer, dict)
+    if "statusCode" not in answer:
+        return answer
+    assert answer["statusCode"] == 200, answer
+    body = answer["body"]
+    found: dict[str, object] = json.loads(base64.b64decode(body) if answer.get("isBase64Encoded") else body)
+    return found
+
+
+CLASSIFYING = sorted(
+    path.name
+    for path in (ROOT / "events").glob("predict-*.json")
+    if "batch" not in path.name and "sqs" not in path.name
+)
+
+
+@pytest.mark.parametrize("event", CLASSIFYING)
+def test_the_narrow_container_classifies_every_sources_event(container: Container, event: str) -> None:
+    answer = body_of(container.invoke((ROOT / "events" / event).read_text()))
+    assert isinstance(answer["prediction"], int)
+    if "pixels" not in event:
+        assert answer["label"] == "setosa"
+
+
+def test_the_narrow_container_answers_the_same_as_the_package_here(container: Container) -> None:
+    import realizar_lambda
+
+    event = {"action": "predict", **IRIS, "options": {"return_probabilities": True}}
+    here = realizar_lambda.load(ROOT / "models" / "iris.apr").predict(IRIS["features"])  # type: ignore[union-attr]
+    answer = body_of(container.invoke(json.dumps(event)))
+    assert answer["probabilities"] == pytest.approx(here.probabilities, rel=1e-6)
+
+
+def test_the_container_has_every_listed_model(container: Container) -> None:
+    listed = body_of(container.invoke((ROOT / "events" / "models-function-url.json").read_text()))["models"]
+    expected = json.loads((ROOT / "models" / "manifest.json").read_text())["models"]
+    assert {model["id"] for model in listed} >= set(expected)  # type: ignore[attr-defined]
+
+
+def test_a_prediction_stays_under_64_mib(container: Container) -> None:
+    container.invoke(json.dumps(IRIS))
+    script = "for f in /proc/[0-9]*; do tr '\\0' ' ' < $f/cmdline; grep VmHWM $f/status; done"
+    lines = container.run("sh", "-c", script).splitlines()
+    (peak,) = [line.split()[-2] for line in lines if line.startswith("python3 -m awslambdaric")]
+    assert int(peak) < MAX_PEAK_KIB
+
+
+def test_a_container_with_the_least_library_predicts(engine: str, image: str) -> None:
+    with running(engine, image, *NARROW, "--env", "REALIZAR_ISA=x86_64_v3") as container:
+        assert body_of(container.invoke(json.dumps(IRIS)))["label"] == "setosa"
+        script = "cat /proc/[0-9]*/maps | grep -o '_native/.*' | sort -u"
+        assert container.run("sh", "-c", script).split() == ["_native/x86_64_v3.so"]
+
+
+def test_the_same_image_answers_as_the_generate_function(engine: str, image: str) -> None:
+    with running(engine, image, *NARROW, handler="handlers.generate.handler") as container:
+        assert body_of(container.invoke('{"action": "health"}'))["status"]
+
+
+def output(docker: str, image: str, script: str) -> str:
+    command = (docker, "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_no_compiler_and_no_library_of_the_build_is_in_the_image(engine: str, image: str) -> None:
+    wanted = " -o ".join(f"-name {name!r}" for name in ("numba*", "llvmlite*", "numpy*", "gcc*", "cc", "clang*", "*.c"))
+    assert output(engine, image, f"find / -xdev \\( {wanted} \\) -not -path '/proc/*' -path '*/bin/*'") == ""
+    assert output(engine, image, f"find /var/task \\( {wanted} \\)") == ""
+    assert output(engine, image, "python3 -c 'import numpy' 2>&1 | tail -1") == (
+        "ModuleNotFoundError: No module named 'numpy'\n"
+    )
+
+
+def test_a_cold_start_reads_no_source(engine: str, image: str) -> None:
+    """Every module that is loaded has bytecode: what python3 -v calls code objects come from .pyc files alone."""
+    code = (
+        "import sys; sys.path.insert(0, str()); import awslambdaric.bootstrap, handlers.predict as predict; "
+        'predict.handler({"action": "health"}, None)'
+    )
+    script = f"""cd /var/task && python3 -v -c '{code}' 2>&1 | grep "^# code object from .*[.]py.$" || true"""
+    assert output(engine, image, script) == ""
+
+
+def test_our_share_of_the_image_is_under_15_mib(engine: str, image: str, base_image: str | None) -> None:
+    if base_image is None:
+        pytest.skip("the base image's size is not known: set REALIZAR_BASE_IMAGE")
+    sizes = [
+        int(subprocess.check_output((engine, "image", "inspect", "--format", "{{.Size}}", name), text=True))
+        for name in (image, base_image)
+    ]
+    assert sizes[0] - sizes[1] < MAX_SHARE_BYTES
+
+
+def test_everybody_may_read_what_the_image_adds_and_nobody_else_write(engine: str, image: str) -> None:
+    assert output(engine, image, "find /var/task ! -perm -o=r -o -perm /022") == ""
+
+
+@pytest.fixture(scope="module")
+def sam() -> str:
+    beside = Path(sys.executable).with_name("sam")
+    found = str(beside) if beside.exists() else shutil.which("sam")
+    if found is None:
+        pytest.skip("no sam: install aws-sam-cli")
+    return found
+
+
+def run_sam(sam: str, *arguments: str, folder: Path = ROOT) -> str:
+    command = (sam, *arguments)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr[-4000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(sam: str, image: str, base_image: str | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template that `sam build` wrote."""
+    folder = tmp_path_factory.mktemp("sam") / "build"
+    parameters = ("--parameter-overrides", f"BaseImage={base_image}") if base_image else ()
+    run_sam(sam, "build", "--build-dir", str(folder), *parameters)
+    return folder / "template.yaml"
+
+
+def test_the_template_is_valid(sam: str) -> None:
+    assert "is a valid SAM Template" in run_sam(sam, "validate", "--lint", "--region", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["predict-direct", "predict-api-gateway-v1", "predict-api-gateway-v2", "predict-alb", "models-function-url"],
+)
+def test_sam_local_invoke_answers(sam: str, built: Path, event: str) -> None:
+    path = ROOT / "events" / f"{event}.json"
+    found = run_sam(
+        sam, "local", "invoke", "PredictFunction", "--template", str(built), "--event", str(path), "--skip-pull-image"
+    )
+    answer = body_of(json.loads(found))
+    assert answer["models"] if event.startswith("models") else answer["label"] == "setosa"
+
+
+@pytest.fixture(scope="module")
+def address(sam: str, built: Path) -> Iterator[str]:
+    """Where `sam local start-api` listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = (sam, "local", "start-api", "--template", str(built), "--port", str(port), "--skip-pull-image",
+               "--warm-containers", "LAZY")  # fmt: skip
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        limit = time.monotonic() + 120
+        while time.monotonic() < limit and server.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def test_sam_local_start_api_answers_curl(address: str) -> None:
+    curl = ("curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "60")
+    health = subprocess.check_output((*curl, f"{address}/health"), text=True)
+    assert json.loads(health)["status"]
+    sent = ("-H", "content-type: application/json", "-d", json.dumps(IRIS))
+    answer = subprocess.check_output((*curl, f"{address}/predict", *sent), text=True)
+    assert json.loads(answer)["label"] == "setosa"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from realizar_lambda.tokenizers.unicode_classes import CATEGORIES
 
 TYPE_CHECKING = False
@@ -14,6 +16,27 @@ HAN = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
     (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0x2CEB0, 0x2EBEF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
+
+
+class Spans:
+    """The predicate of spans (first, last) of code points."""
+
+    __slots__ = ("_firsts", "_lasts", "spans")
+
+    def __init__(self, spans: list[tuple[int, int]]) -> None:
+        self.spans = spans
+        merged: list[list[int]] = []
+        for first, last in sorted(spans):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1][1] = max(merged[-1][1], last)
+            else:
+                merged.append([first, last])
+        self._firsts = [first for first, _ in merged]
+        self._lasts = [last for _, last in merged]
+
+    def __call__(self, point: int, category: int) -> bool:
+        found = bisect_right(self._firsts, point) - 1
+        return found >= 0 and point <= self._lasts[found]
 
 
 class SetTable:
@@ -36,14 +59,17 @@ class SetTable:
     def span(self, first: int, last: int) -> Predicate:
         """The predicate of the code points first..last."""
         self.ranges.add((first, last))
-        return lambda point, _category: first <= point <= last
+        return Spans([(first, last)])
 
 
 def either(predicates: list[Predicate]) -> Predicate:
     """In one of the sets."""
-    if len(predicates) == 1:
-        return predicates[0]
-    return lambda point, category: any(holds(point, category) for holds in predicates)
+    spans = Spans([span for predicate in predicates if isinstance(predicate, Spans) for span in predicate.spans])
+    others = [predicate for predicate in predicates if not isinstance(predicate, Spans)]
+    parts: list[Predicate] = [spans, *others] if spans.spans else others
+    if len(parts) == 1:
+        return parts[0]
+    return lambda point, category: any(holds(point, category) for holds in parts)
 
 
 def both(first: Predicate, second: Predicate) -> Predicate:

@@ -125,10 +125,13 @@ class _Pages:
 
 def _stretches(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """The ranges cut at every border of another, so that each stretch is wholly in or out of each range."""
-    spans = sorted(set(ranges))
-    cuts = sorted({first for first, _ in spans} | {last + 1 for _, last in spans})
-    covered = []
-    for low, high in pairwise(cuts):
-        if any(first <= low and high <= last + 1 for first, last in spans):
+    depths: dict[int, int] = {}
+    for first, last in set(ranges):
+        depths[first] = depths.get(first, 0) + 1
+        depths[last + 1] = depths.get(last + 1, 0) - 1
+    covered, depth = [], 0
+    for low, high in pairwise(sorted(depths)):
+        depth += depths[low]
+        if depth:
             covered.append((low, high - 1))
     return covered

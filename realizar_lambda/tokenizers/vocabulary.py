@@ -7,6 +7,7 @@ has checked it.
 from __future__ import annotations
 
 import re
+from _thread import allocate_lock
 from array import array
 from math import isfinite
 
@@ -30,6 +31,8 @@ PLAIN_MARK = b"\xff"
 MAX_TOKEN_BYTES = 8192
 MAX_TOKENS = 1 << 22
 MAX_TEXT_BYTES = 1 << 28
+LAZY_MERGES = 100_000
+"""As many take 7 ms to index, and a vocabulary that ignores merges can do without for many texts."""
 SEEDS = (-3750763034362895579, 1181783497276652981, -7070675565921424023, 2685821657736338717)
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
 
@@ -43,8 +46,11 @@ class Vocabulary:
     """
 
     __slots__ = (
+        "_address",
         "_kept",
         "_library",
+        "_lock",
+        "_merges",
         "_record",
         "_slots",
         "_starts",
@@ -71,7 +77,10 @@ class Vocabulary:
         self.is_byte_level = is_byte_level
         self._library = library()
         self._record = array("q", bytes(8 * len(ops.LEXICON)))
+        self._address = address(self._record)
         self._kept: dict[str, object] = {}
+        self._lock = allocate_lock()
+        self._merges: PackedStrings | None = None
         self._tokens = bytearray(len(strings.data))
         self._starts = memoryview(bytearray(4 * (n_tokens + 1))).cast("I")
         self.plain = bytearray(n_tokens)
@@ -103,7 +112,7 @@ class Vocabulary:
             n_bytes = 8 * self._record[ops.LEXICON["n_slots"]]
             self._slots = allocate(n_bytes)
             self._set(seed=seed, slots=address(self._slots))
-            clash = self._library.index_tokens(address(self._record), n_tokens, address(scratch))
+            clash = self._library.index_tokens(self._address, n_tokens, address(scratch))
             if clash >= 0:
                 first, text = self.find(self.text(clash)), self.text(clash)
                 raise FormatError(self.path, None, f"tokens {first} and {clash} are both {text[:60]!r}")
@@ -128,7 +137,7 @@ class Vocabulary:
 
     def find(self, text: bytes) -> int:
         """The id of the token with these bytes, or NOT_A_TOKEN."""
-        found: int = self._library.find(address(self._record), address(text), len(text))
+        found: int = self._library.holding.find(self._address, text, len(text))
         return found
 
     def find_written(self, text: str) -> int:
@@ -153,7 +162,7 @@ class Vocabulary:
     def joins_across(self, mark: str) -> bool:
         """Whether a token has `mark` behind something else: then merges join across the beginnings of words."""
         data = mark.encode()
-        found: int = self._library.has_inner(address(self._record), len(self), address(data), len(data))
+        found: int = self._library.has_inner(self._address, len(self), data, len(data))
         return found >= 0
 
     def find_byte_tokens(self) -> list[int]:
@@ -164,24 +173,40 @@ class Vocabulary:
     def use_merges(self, merges: PackedStrings) -> None:
         """Join pairs of tokens in the order of `merges`, "left right" each.
 
-        Raises FormatError for a merge whose parts or whole are not tokens.
+        From LAZY_MERGES on they are indexed when a text first needs them. Raises FormatError for a merge whose parts
+        or whole are not tokens, now or then.
         """
-        n_pairs = _power_of_two(merges.n_strings)
-        self._keep("pairs", allocate(16 * n_pairs))
-        self._set(n_pairs=n_pairs)
-        scratch = bytearray(24 * ops.LEXICON_BATCH)
-        fault = self._library.index_merges(
-            address(self._record), address(merges.data), merges.n_strings, self._byte_of(), address(scratch)
-        )
-        if fault == ops.CROWDED:
-            raise FormatError(self.path, None, "the merges are made to collide in a hash table, which is refused")
-        if fault >= 0:
-            raise FormatError(
-                self.path,
-                None,
-                f"merge {fault} is {merges.at(fault)[:60]!r}; a merge is two tokens parted by a space, and the two "
-                "together are a token",
+        self._merges = merges
+        if merges.n_strings < LAZY_MERGES:
+            self._index_merges()
+
+    def _index_merges(self) -> None:
+        with self._lock:
+            if self._merges is None:
+                return
+            merges = self._merges
+            n_pairs = _power_of_two(merges.n_strings)
+            pairs = allocate(16 * n_pairs)
+            record = self._record[:]
+            record[ops.LEXICON["n_pairs"]] = n_pairs
+            record[ops.LEXICON["pairs"]] = address(pairs)
+            scratch = bytearray(24 * ops.LEXICON_BATCH)
+            fault = self._library.index_merges(
+                address(record), address(merges.data), merges.n_strings, self._byte_of(), address(scratch)
             )
+            if fault == ops.CROWDED:
+                raise FormatError(self.path, None, "the merges are made to collide in a hash table, which is refused")
+            if fault >= 0:
+                raise FormatError(
+                    self.path,
+                    None,
+                    f"merge {fault} is {merges.at(fault)[:60]!r}; a merge is two tokens parted by a space, and the two "
+                    "together are a token",
+                )
+            # Another thread may be encoding: it takes the table for there once its address is.
+            self._set(n_pairs=n_pairs)
+            self._keep("pairs", pairs)
+            self._merges = None
 
     def use_scores(self, scores: Sequence[float], *, never_joined: Iterable[int] = ()) -> None:
         """Join neighbours in the order of falling scores of the joined token, (n_tokens,) f32.
@@ -240,30 +265,30 @@ class Vocabulary:
         """The pieces of valid UTF-8 within which `encode` merges."""
         spans = [memoryview(bytearray(8 * len(text) + 8)).cast("i") for _ in range(2)]
         classes = bytearray(len(text) + 1)
-        n_pieces = self._library.split(
-            address(self._record), address(text), len(text), address(classes), *map(address, spans)
-        )
+        n_pieces = self._library.split(self._address, text, len(text), address(classes), *map(address, spans))
         found = spans[self._record[ops.LEXICON["n_stages"]] % 2]
         return [text[found[2 * i] : found[2 * i + 1]] for i in range(n_pieces)]
 
     def encode(self, text: bytes) -> list[int]:
-        """The tokens of valid UTF-8, split and merged."""
+        """The tokens of valid UTF-8, split and merged. Raises FormatError where it is now found that merges are bad."""
         out, scratch = self._room(text)
-        n = self._library.encode(*map(address, (self._record, text)), len(text), *map(address, (out, scratch)))
+        arguments = (self._address, text, len(text), address(out), address(scratch))
+        n = self._library.encode(*arguments)
+        if n == ops.NEEDS_MERGES:
+            self._index_merges()
+            n = self._library.encode(*arguments)
         return memoryview(out).cast("i")[:n].tolist()
 
     def encode_unigram(self, text: bytes, unknown_weight: float) -> list[int]:
         """The tokens of valid UTF-8 with the greatest sum of weights."""
         out, scratch = self._room(text)
-        n = self._library.encode_unigram(
-            *map(address, (self._record, text)), len(text), unknown_weight, *map(address, (out, scratch))
-        )
+        n = self._library.encode_unigram(self._address, text, len(text), unknown_weight, address(out), address(scratch))
         return memoryview(out).cast("i")[:n].tolist()
 
     def encode_words(self, text: bytes, max_characters: int) -> list[int]:
         """The pieces of words parted by single spaces, the longest token first."""
         out, _ = self._room(text)
-        n = self._library.encode_words(*map(address, (self._record, text)), len(text), max_characters, address(out))
+        n = self._library.encode_words(self._address, text, len(text), max_characters, address(out))
         return memoryview(out).cast("i")[:n].tolist()
 
     def _room(self, text: bytes) -> tuple[bytearray, object]:
@@ -300,12 +325,12 @@ def _checked_types(path: str, types: Sequence[int] | None, n_tokens: int) -> byt
     if isinstance(types, memoryview) and types.itemsize == 4:
         raw = bytes(types)
         low = raw[::4]
-        is_sound = not any(raw[i::4].strip(b"\0") for i in (1, 2, 3))
+        is_sound = all(raw[i::4].count(0) == n_tokens for i in (1, 2, 3))
     else:
         is_sound = all(0 <= kind <= 255 for kind in types)
         low = bytes(types) if is_sound else b""
-    bad = re.search(b"[^\\x00-\\x06]", low)
-    if bad or not is_sound:
-        token = bad.start() if bad else next(i for i, kind in enumerate(types) if not 0 <= kind <= 255)
+    is_sound = is_sound and not low.translate(None, bytes(range(BYTE + 1)))
+    if not is_sound:
+        token = next(i for i, kind in enumerate(types) if not 0 <= kind <= BYTE)
         raise FormatError(path, None, f"the type of token {token} is {types[token]}, types are 1 to 6")
     return bytearray(low)

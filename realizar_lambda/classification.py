@@ -20,7 +20,7 @@ from math import isfinite
 from realizar_lambda import native
 from realizar_lambda.architectures import mlp
 from realizar_lambda.errors import RequestError, UnsupportedError
-from realizar_lambda.program import Session
+from realizar_lambda.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

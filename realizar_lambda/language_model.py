@@ -21,7 +21,8 @@ from realizar_lambda.architectures.decoder import HEAD_ROWS
 from realizar_lambda.errors import CapacityError, RequestError, UnsupportedError
 from realizar_lambda.generation.text_model import TextModel
 from realizar_lambda.ops import DENSE_BLOCKS
-from realizar_lambda.program import ELEMENT_BYTES, Session
+from realizar_lambda.program import ELEMENT_BYTES
+from realizar_lambda.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 
 from realizar_lambda.blocks import BLOCKS
+from realizar_lambda.builder import Builder
 from realizar_lambda.native import Team
-from realizar_lambda.program import Buffer, Builder, Program, Session
+from realizar_lambda.program import Buffer, Program
+from realizar_lambda.session import Session
 from realizar_lambda.tensor import Tensor
 
 WIDTH = 64

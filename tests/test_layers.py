@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "realizar_lambda"
 LAYERS = {
     **dict.fromkeys(("errors", "blocks", "tensor", "ops", "version"), 0),
     **dict.fromkeys(("native", "formats", "tokenizers"), 1),
-    **dict.fromkeys(("architectures", "chat", "program", "sampling"), 2),
+    **dict.fromkeys(("architectures", "builder", "chat", "program", "sampling", "session"), 2),
     **dict.fromkeys(("generation", "classification", "language_model", "loading"), 3),
     "registry": 4,
     "serving": 5,

@@ -19,7 +19,7 @@ from realizar_lambda import native
 from realizar_lambda.errors import CapacityError, UnsupportedError
 from realizar_lambda.kernels import build
 from realizar_lambda.native import Team, address, allocate, choose_isa, cpu_flags, n_threads_from
-from realizar_lambda.program import Session
+from realizar_lambda.session import Session
 
 ROOT = Path(native.__file__).resolve().parent.parent
 

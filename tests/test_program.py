@@ -13,8 +13,10 @@ from oracles.program import Machine
 
 from realizar_lambda import native
 from realizar_lambda.blocks import BLOCKS
+from realizar_lambda.builder import Builder
 from realizar_lambda.errors import CapacityError, RealizarError, UnsupportedError
-from realizar_lambda.program import ACTIVATIONS, MAX_WIDTH, Buffer, Builder, Program, Session
+from realizar_lambda.program import ACTIVATIONS, MAX_WIDTH, Buffer, Program
+from realizar_lambda.session import Session
 from realizar_lambda.tensor import Tensor
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import struct
 
 from realizar_lambda.architectures.rope import frequencies
+from realizar_lambda.builder import Builder
 from realizar_lambda.errors import FormatError, UnsupportedError
-from realizar_lambda.program import Builder, Program
+from realizar_lambda.program import Program
 from realizar_lambda.tensor import Tensor
 
 TYPE_CHECKING = False

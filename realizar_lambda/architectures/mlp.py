@@ -15,8 +15,9 @@ from math import prod
 from reprlib import repr as short_repr
 
 from realizar_lambda import ops
+from realizar_lambda.builder import Builder
 from realizar_lambda.errors import FormatError, UnsupportedError
-from realizar_lambda.program import ACTIVATIONS, Builder, Program
+from realizar_lambda.program import ACTIVATIONS, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from realizar_lambda import native
 from realizar_lambda.blocks import BLOCKS
+from realizar_lambda.builder import Builder
 from realizar_lambda.formats.model_file import ModelFile
 from realizar_lambda.ops import MATMUL_BLOCKS
-from realizar_lambda.program import MAX_WIDTH, Builder, Session
+from realizar_lambda.program import MAX_WIDTH
+from realizar_lambda.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 
 from realizar_lambda import native, ops
 from realizar_lambda.blocks import BLOCKS
-from realizar_lambda.program import Builder, Session
+from realizar_lambda.builder import Builder
+from realizar_lambda.session import Session
 from realizar_lambda.tensor import Tensor
 
 PROT_NONE = 0

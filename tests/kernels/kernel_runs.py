@@ -10,9 +10,11 @@ import numpy as np
 from oracles.program import decoded
 
 from realizar_lambda.blocks import BLOCKS
+from realizar_lambda.builder import Builder
 from realizar_lambda.native import Library, Team
 from realizar_lambda.ops import MAX_LANES, MIN_TILE_TOKENS
-from realizar_lambda.program import Buffer, Builder, Program, Section, Session, Step
+from realizar_lambda.program import Buffer, Program, Section, Step
+from realizar_lambda.session import Session
 from realizar_lambda.tensor import Tensor
 
 N_TOKENS = (1, 2, 3, 4, 5, 15, 16, 17, 32, 33)

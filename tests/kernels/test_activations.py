@@ -5,7 +5,9 @@ import pytest
 from kernel_runs import LEAST_LEVELS, MAX_TOKENS, Quantised, of_steps, quantise, quantize_program, split
 
 from realizar_lambda import native, ops
-from realizar_lambda.program import Builder, Session, Step
+from realizar_lambda.builder import Builder
+from realizar_lambda.program import Step
+from realizar_lambda.session import Session
 
 WIDTHS = (32, 64, 96, 256)
 

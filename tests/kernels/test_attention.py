@@ -7,7 +7,9 @@ import pytest
 from oracles.program import Machine
 
 from realizar_lambda import native
-from realizar_lambda.program import Buffer, Builder, Program, Session
+from realizar_lambda.builder import Builder
+from realizar_lambda.program import Buffer, Program
+from realizar_lambda.session import Session
 
 Heads = namedtuple("Heads", "n_heads n_kv_heads head_width")
 Rule = namedtuple("Rule", "window cap has_slopes", defaults=(0, 0.0, False))

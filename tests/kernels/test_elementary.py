@@ -5,7 +5,7 @@ import pytest
 from kernel_runs import outputs
 
 from realizar_lambda import native
-from realizar_lambda.program import Builder
+from realizar_lambda.builder import Builder
 
 WIDTH = 1 << 16
 

@@ -6,7 +6,9 @@ from kernel_runs import MAX_TOKENS, N_TOKENS, activation, of_steps, outputs, run
 from oracles.program import Machine
 
 from realizar_lambda import native
-from realizar_lambda.program import ACTIVATIONS, Builder, Session, Step
+from realizar_lambda.builder import Builder
+from realizar_lambda.program import ACTIVATIONS, Step
+from realizar_lambda.session import Session
 
 WIDTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100, 1000)
 NAN, INF = np.nan, np.inf

@@ -8,7 +8,7 @@ from oracles.program import Machine
 
 from realizar_lambda import native, ops
 from realizar_lambda.blocks import BLOCKS
-from realizar_lambda.program import Builder
+from realizar_lambda.builder import Builder
 
 N_VOCABULARY = 7
 

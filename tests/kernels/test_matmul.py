@@ -20,7 +20,7 @@ from oracles.program import OPERATIONS, Machine
 
 from realizar_lambda import native, ops
 from realizar_lambda.blocks import BLOCKS
-from realizar_lambda.program import Builder
+from realizar_lambda.builder import Builder
 
 QUANTIZED_BLOCKS = [name for name in ops.MATMUL_BLOCKS if name not in ops.DENSE_BLOCKS]
 

@@ -6,7 +6,8 @@ from kernel_runs import MAX_TOKENS, N_TOKENS, outputs, tensor
 from oracles.program import Machine
 
 from realizar_lambda import native
-from realizar_lambda.program import Buffer, Builder, Program
+from realizar_lambda.builder import Builder
+from realizar_lambda.program import Buffer, Program
 
 WIDTHS = (1, 2, 7, 8, 16, 17, 31, 32, 33, 48, 100, 768)
 

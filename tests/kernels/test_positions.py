@@ -6,7 +6,7 @@ from kernel_runs import MAX_TOKENS, N_TOKENS, run, tensor
 from oracles.program import Machine
 
 from realizar_lambda import native
-from realizar_lambda.program import Builder
+from realizar_lambda.builder import Builder
 
 POSITIONS = (0, 1, 31, 4095)
 FAR = (0, 1, 1000, 131_071, 1_048_575)

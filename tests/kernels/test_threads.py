@@ -7,7 +7,9 @@ import pytest
 from kernel_runs import tensor, weight
 
 from realizar_lambda import native, ops
-from realizar_lambda.program import ACTIVATIONS, Buffer, Builder, Program, Session, Step
+from realizar_lambda.builder import Builder
+from realizar_lambda.program import ACTIVATIONS, Buffer, Program, Step
+from realizar_lambda.session import Session
 
 WIDTH = 256
 N_HEADS, N_KV_HEADS, HEAD_WIDTH, CAPACITY = 8, 4, 32, 80

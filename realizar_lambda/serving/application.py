@@ -16,7 +16,7 @@ from realizar_lambda.serving.routes import ROUTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from realizar_lambda.registry import LoadedModel, Registry
     from realizar_lambda.serving.http import Request, Response
@@ -31,6 +31,27 @@ KINDS = {
 
 NO_ROUTE = "none"  # the route label of requests that match no route
 CLIENT_LEFT = "E_CLIENT_LEFT"  # the log's code of a stream that nobody read to its end
+
+
+MAX_ANSWER_BYTES = (6 << 20) - (64 << 10)  # what Lambda carries, less room for what it is wrapped in
+
+
+def carried_bytes(body: str | bytes) -> int:
+    """Bytes of a body inside the JSON that carries it to the source: base64, or a string with escapes."""
+    if isinstance(body, bytes):
+        return len(body) // 3 * 4 + 4
+    return len(body) + body.count('"') + body.count("\\") + body.count("\n")
+
+
+def check_answer_size(body: str | bytes) -> None:
+    """Refuse an answer that Lambda would not carry. Our JSON is ASCII, so its characters are bytes."""
+    if 2 * len(body) > MAX_ANSWER_BYTES and carried_bytes(body) > MAX_ANSWER_BYTES:
+        raise too_large(carried_bytes(body))
+
+
+def too_large(n_bytes: int) -> RequestError:
+    message = f"the answer has {n_bytes} bytes or more, at most {MAX_ANSWER_BYTES} can be sent: ask for less at a time"
+    return RequestError(413, message)
 
 
 def native_isa() -> str:
@@ -76,6 +97,8 @@ class Application:
             if route is None:
                 raise self._no_route(request, allowed)
             response = route.answer(request, self)
+            if not request.can_stream:
+                check_answer_size(response.body)
         except Exception as error:
             response = self._fail(error, request, allowed, trace)
         if request.request_id:
@@ -86,9 +109,11 @@ class Application:
             if request.method.upper() == "HEAD":
                 response.body = ""
             return response
-        response.chunks = self._watch(response.chunks, request, response, name, started)
-        if not request.can_stream:
-            response.body = "".join(response.chunks)
+        chunks = self._watch(response.chunks, request, response, name, started)
+        if request.can_stream:
+            response.chunks = chunks
+        else:
+            response.body = "".join(chunks)
             response.chunks = None
         return response
 
@@ -126,12 +151,17 @@ class Application:
             self.log({"event": "default_model_not_loaded", "reason": str(error)})
 
     def _watch(
-        self, chunks: Iterator[str], request: Request, response: Response, route: str, started: float
-    ) -> Iterator[str]:
+        self, chunks: Generator[str, None, None], request: Request, response: Response, route: str, started: float
+    ) -> Generator[str, None, None]:
         """The chunks of a stream. An error in their midst becomes the last of them, since the status is out."""
         trace: list[str] = []
+        n_bytes = 0
         try:
-            yield from chunks
+            for chunk in chunks:
+                n_bytes += carried_bytes(chunk)
+                if n_bytes > MAX_ANSWER_BYTES and not request.can_stream:
+                    raise too_large(n_bytes)
+                yield chunk
         except GeneratorExit:
             response.code = CLIENT_LEFT
             raise
@@ -142,6 +172,7 @@ class Application:
             response.code = failed.code
             yield error_event(str(failed.body))
         finally:
+            chunks.close()
             self._record(request, response, route, started, trace)
 
     def _record(self, request: Request, response: Response, route: str, started: float, trace: list[str]) -> None:

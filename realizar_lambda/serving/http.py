@@ -6,7 +6,7 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from typing import Final
 
 JSON: Final = "application/json"
@@ -118,8 +118,8 @@ class Request:
 class Response:
     """What a caller gets: a status, headers with lower-case names and a body, str for text and bytes else.
 
-    `chunks` is None, or the body is still to come: server-sent events as text, one or more per chunk. `model` names
-    the model that answered, `code` the error and `usage` the tokens, all three for logs and metrics only.
+    `chunks` is None, or a generator of the body that is still to come: server-sent events, one or more per chunk.
+    `model` names the model that answered, `code` the error and `usage` the tokens, all three for logs and metrics only.
     """
 
     __slots__ = ("body", "chunks", "code", "headers", "model", "status", "usage")
@@ -133,7 +133,7 @@ class Response:
         headers: Mapping[str, str] | None = None,
         model: str = "",
         code: str = "",
-        chunks: Iterator[str] | None = None,
+        chunks: Generator[str, None, None] | None = None,
         usage: Mapping[str, object] | None = None,
     ) -> None:
         self.status = status

@@ -23,7 +23,7 @@ from realizar_lambda.serving.http import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from typing import Any
 
     from realizar_lambda.serving.application import Application
@@ -106,9 +106,9 @@ def as_wsgi(application: Application) -> Callable[[dict[str, Any], StartResponse
     return answer
 
 
-def _encoded(chunks: Iterator[str]) -> Iterator[bytes]:
+def _encoded(chunks: Generator[str, None, None]) -> Iterator[bytes]:
     """A body that is still to come. Waitress closes it when the client has left, and that ends the answering."""
-    with closing(chunks):  # type: ignore[type-var]
+    with closing(chunks):
         for chunk in chunks:
             yield chunk.encode("utf-8")
 

@@ -10,8 +10,8 @@ from serving.fake_models import load_fake
 
 from realizar_lambda.errors import BuildError, CapacityError, RequestError
 from realizar_lambda.registry import Registry
-from realizar_lambda.serving.application import Application
-from realizar_lambda.serving.http import Request, Response
+from realizar_lambda.serving.application import MAX_ANSWER_BYTES, Application
+from realizar_lambda.serving.http import EVENTS, Request, Response
 from realizar_lambda.serving.router import Route, Router
 from realizar_lambda.serving.routes import ROUTES
 from realizar_lambda.serving.settings import Settings
@@ -153,6 +153,36 @@ def test_an_answer_with_nan_is_an_internal_error_and_not_broken_json(log_lines):
 
     application = Application(Settings(), Registry(load=load_fake), routes=[Nan(ValueError())], log=log_lines.append)
     assert get(application, "/fail")[0] == 500
+
+
+class Large(Failing):
+    """Answers with so many characters."""
+
+    def __init__(self, n: int, *, is_stream: bool) -> None:
+        super().__init__(ValueError())
+        self._n = n
+        self._is_stream = is_stream
+
+    def _raise(self, request, application):
+        if self._is_stream:
+            return Response(200, "", EVENTS, chunks=("x" * (self._n // 2) for _ in range(2)))
+        return Response.from_json(200, "x" * self._n)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_that_lambda_cannot_carry_is_an_error_and_one_that_it_can_is_not(log_lines, is_stream):
+    for n, can_stream, is_sent in (
+        (MAX_ANSWER_BYTES - 64, False, True),
+        (MAX_ANSWER_BYTES + 2, False, False),
+        (MAX_ANSWER_BYTES + 2, True, True),
+    ):
+        routes = [Large(n, is_stream=is_stream)]
+        application = Application(Settings(), Registry(load=load_fake), routes=routes, log=log_lines.append)
+        response = application.respond(Request("GET", "/fail", can_stream=can_stream))
+        body = "".join(response.chunks) if response.chunks else response.body
+        assert ("at most 6225920 can be sent" in body) == (not is_sent)
+        assert log_lines[-1].get("code") == (None if is_sent else "E_TOO_LARGE")
+        assert application.metrics.n_failed == (not is_sent)
 
 
 def test_a_log_line_has_route_status_and_time_and_nothing_of_the_body(application, log_lines):

@@ -16,7 +16,7 @@ from realizar_lambda.serving.text_fields import Checked, Stops, Unicode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Any
 
     from realizar_lambda.generation.result import Generation, Logprob
@@ -127,7 +127,9 @@ def stream_generate(request: Request, application: Application) -> Response:
     return Response(200, "", EVENTS, headers=headers, model=task.loaded.name, chunks=events, usage=usage)
 
 
-def _events(stream: Stream, application: Application, tokenizer: Tokenizer, usage: dict[str, object]) -> Iterator[str]:
+def _events(
+    stream: Stream, application: Application, tokenizer: Tokenizer, usage: dict[str, object]
+) -> Generator[str, None, None]:
     from realizar_lambda.serving.event_stream import event
 
     started = application.clock()

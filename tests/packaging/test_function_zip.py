@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -113,6 +115,28 @@ def test_the_unpacked_zip_answers_an_api_event_with_its_own_library(function: Fu
     libraries = {line.split()[-1] for line in maps.splitlines() if "/_native/" in line}
     assert len(libraries) == 1
     assert not libraries.pop().startswith(str(ROOT))
+
+
+@needs_libraries
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_the_zip_with_a_runtimes_bytecode_answers_in_that_runtimes_python(version: str, tmp_path: Path) -> None:
+    python = shutil.which(f"python{version}")
+    asked = [python or "", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    if python is None or subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() != version:
+        pytest.skip(f"no python{version} on PATH")
+    package(tmp_path / "function.zip", pythons=[python])
+    with zipfile.ZipFile(tmp_path / "function.zip") as opened:
+        assert f"handlers/__pycache__/predict.cpython-{version.replace('.', '')}.pyc" in opened.namelist()
+        opened.extractall(tmp_path / "task")
+    for source in (tmp_path / "task").rglob("*.py"):
+        source.write_text("raise SystemExit('the source was read')\n")
+    event = json.dumps({"model_id": "iris", "features": [5.1, 3.5, 1.4, 0.2]})
+    code = f"import json; from handlers.predict import handler; print(handler(json.loads('{event}'), None)['label'])"
+    command = [python, "-B", "-W", "error", "-c", code]
+    result = subprocess.run(
+        command, cwd=tmp_path / "task", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.splitlines()[-1:] == ["setosa"], result.stderr
 
 
 @needs_libraries

@@ -23,7 +23,7 @@ _UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 _STARTS_WITH = """
 import importlib, os, sys
 sys.path.insert(0, os.getcwd())
-import awslambdaric.__main__, awslambdaric.bootstrap
+import runpy, awslambdaric.__main__, awslambdaric.bootstrap
 for name in ("handlers.generate", "handlers.predict"):
     handler = importlib.import_module(name).handler
 for event in ({"action": "health"}, {"action": "models"}, {"version": "2.0", "rawPath": "/models", "headers": {},

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny_classifiers
+
+import realizar_lambda
+from realizar_lambda.kernels.build import default_targets
+
+ROOT = Path(realizar_lambda.__file__).resolve().parent.parent
+MAX_BYTES = 10 << 20
+UNSEEN = {
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "tests",
+    "shared",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    "__pycache__",
+}
+
+pytest.importorskip("setuptools", minversion="77", reason="the wheel is built by setuptools 77 or later")
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str, cwd: Path, environment: dict[str, str] | None = None) -> str:
+    """What a command prints; its stderr is the failure's message."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REALIZAR"))}
+    result = subprocess.run(
+        command, cwd=cwd, env=inherited | (environment or {}), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that pip builds from a copy of the sources without anything that was built before."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file() and not UNSEEN & set(Path(name).parts):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir")
+    run(*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder / "out"), cwd=source)
+    (built,) = (folder / "out").iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def interpreter(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds the wheel and nothing else."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = (str(python), "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps")
+    run(*pip, str(wheel), cwd=folder)
+    return python
+
+
+def test_a_wheel_is_for_any_python_3_on_one_platform(wheel: Path) -> None:
+    name, _, python, abi, platform = wheel.name.removesuffix(".whl").split("-")
+    assert (name, python, abi) == ("realizar_lambda", "py3", "none")
+    assert platform.startswith(("linux_", "manylinux"))
+
+
+def test_a_wheel_holds_every_library_and_the_marker_of_types_and_is_small(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        assert archive.testzip() is None
+        libraries = {name for name in names if name.endswith(".so")}
+        assert libraries == {f"realizar_lambda/_native/{target}.so" for target in default_targets()}
+        assert all(archive.read(name)[:4] == b"\x7fELF" for name in libraries)
+    assert "realizar_lambda/py.typed" in names
+    assert wheel.stat().st_size < MAX_BYTES
+
+
+def test_a_wheel_holds_nothing_of_tests_models_or_caches(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+        wrong = [
+            name for name in archive.namelist() if "__pycache__" in name or name.endswith((".apr", ".gguf", ".pyc"))
+        ]
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"realizar_lambda", "handlers"}
+    assert not wrong
+
+
+def test_the_installed_wheel_predicts_without_numba_and_numpy(interpreter: Path, tmp_path: Path) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr", labels=tiny_classifiers.LABELS)
+    code = (
+        "import importlib.util, sys, realizar_lambda\n"
+        "assert not any(map(importlib.util.find_spec, ('numba', 'llvmlite', 'numpy'))), 'not a bare environment'\n"
+        "model = realizar_lambda.load(sys.argv[1])\n"
+        "print(realizar_lambda.__file__)\n"
+        "print(*model.predict([1.0, 2.0, -1.5, 0.25]).probabilities)\n"
+        "print(model.predict(bytes([1, 2, 3, 4])).label)\n"
+    )
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    where, probabilities, label = run(
+        str(interpreter), "-c", code, path, cwd=tmp_path, environment=environment
+    ).splitlines()
+    assert Path(where).is_relative_to(interpreter.parent.parent)
+    expected = tiny_classifiers.mlp_answer((4, 5, 3), [1.0, 2.0, -1.5, 0.25])
+    assert [float(text) for text in probabilities.split()] == pytest.approx(expected, rel=1e-6)
+    assert label in tiny_classifiers.LABELS
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_installed_command_inspects_a_model(interpreter: Path, tmp_path: Path) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr")
+    assert "tiny" in run(str(interpreter.parent / "realizar-lambda"), "inspect", path, cwd=tmp_path)

@@ -25,8 +25,9 @@ lambda-invoke: ## send EVENT=events/....json to FUNCTION=PredictFunction or Gene
 	$(SAM) build $(SAM_PARAMETERS) $(FUNCTION)
 	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --skip-pull-image
 
-lambda-validate: ## check the template as CloudFormation would
+lambda-validate: ## check the templates as CloudFormation would
 	$(SAM) validate --lint --region us-east-1
+	$(SAM) validate --lint --region us-east-1 --template template-zip.yaml
 
 lambda-deploy: lambda-validate ## build and deploy to your AWS account; asks before it changes anything
 	@test -z "$$CI" || { echo "error: lambda-deploy asks questions and never runs in CI"; exit 1; }

@@ -209,8 +209,10 @@ def built(sam: str, image: str, base_image: str | None, tmp_path_factory: pytest
     return folder / "template.yaml"
 
 
-def test_the_template_is_valid(sam: str) -> None:
-    assert "is a valid SAM Template" in run_sam(sam, "validate", "--lint", "--region", "us-east-1")
+@pytest.mark.parametrize("template", ["template.yaml", "template-zip.yaml"])
+def test_the_template_is_valid(sam: str, template: str) -> None:
+    found = run_sam(sam, "validate", "--lint", "--region", "us-east-1", "--template", template)
+    assert "is a valid SAM Template" in found
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ lambda-package: kernels ## make the zip for Lambda's managed Python runtimes
 
 lambda-invoke: ## send EVENT=events/....json to FUNCTION=PredictFunction or GenerateFunction in its container
 	@test -f "$(EVENT)" || { echo "error: no event $(EVENT); there are: $$(ls events/*.json | tr '\n' ' ')"; exit 1; }
-	$(SAM) build $(SAM_PARAMETERS) $(FUNCTION)
+	$(SAM) build $(FUNCTION) $(SAM_PARAMETERS)
 	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --skip-pull-image
 
 lambda-validate: ## check the templates as CloudFormation would

@@ -10,6 +10,7 @@ https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.prot
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections import namedtuple
 
@@ -37,12 +38,19 @@ from realizar_lambda.tokenizers.vocabulary import (
 UNIGRAM, BPE = 1, 2
 MODEL_TYPES = {1: "unigram", 2: "BPE", 3: "word", 4: "char"}
 UNKNOWN_PENALTY = 10.0
+PIECE, TEXT, SCORE, KIND = 0x0A, 0x0A, 0x15, 0x18
+"""Keys of the fields that a piece is made of: number and wire type."""
 
 
-class Piece(namedtuple("Piece", "text score type", defaults=(b"", 0.0, NORMAL))):
-    """An entry of the vocabulary."""
+class Pieces:
+    """The vocabulary by id: bytes, scores and types."""
 
-    __slots__ = ()
+    __slots__ = ("scores", "texts", "types")
+
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self.scores: list[float] = []
+        self.types: list[int] = []
 
 
 class Spec(namedtuple("Spec", "trainer normalizer charsmap")):
@@ -65,8 +73,8 @@ def from_file(path: str) -> Tokenizer:
         raise UnsupportedError(f"{path}: white space as a suffix of words", "white space as a prefix")
     if not spec.normalizer.get(5, 1):
         raise UnsupportedError(f"{path}: white space that is not escaped", "white space as U+2581")
-    strings = PackedStrings.from_bytes(piece.text for piece in pieces)
-    vocabulary = Vocabulary(path, strings, [piece.type for piece in pieces])
+    strings = PackedStrings.from_bytes(pieces.texts)
+    vocabulary = Vocabulary(path, strings, pieces.types)
     ids = _special_ids(path, spec, len(vocabulary))
     if ids["unknown"] is not None:
         vocabulary.use_unknown(ids["unknown"])
@@ -88,7 +96,7 @@ def from_file(path: str) -> Tokenizer:
     model: SentencePiece
     if model_type == BPE:
         never = vocabulary.of_types((UNKNOWN, CONTROL))
-        vocabulary.use_scores([piece.score for piece in pieces], never_joined=never)
+        vocabulary.use_scores(pieces.scores, never_joined=never)
         vocabulary.use_flags("by_score", *{"by_character", *flags})
         if not vocabulary.joins_across("▁"):
             vocabulary.use_splitter(PreTokenizer((WORD_STAGE,)))
@@ -134,18 +142,17 @@ def _finished(vocabulary: Vocabulary, model: SentencePiece, ids: dict[str, int |
     )
 
 
-def _read(path: str, data: memoryview) -> tuple[list[Piece], Spec]:
-    pieces: list[Piece] = []
+def _read(path: str, data: memoryview) -> tuple[Pieces, Spec]:
+    whole = bytes(data)
+    pieces, position = _plain_pieces(whole)
     trainer: dict[int, int] = {}
     normalizer: dict[int, int] = {}
     charsmap = b""
-    for number, kind, offset, value in fields(path, data):
+    for number, kind, offset, value in fields(path, data[position:], position):
         if kind != BYTES or isinstance(value, int):
             continue
         if number == 1:
-            pieces.append(_piece(path, value, offset))
-            if len(pieces) > MAX_TOKENS:
-                raise FormatError(path, offset, f"more than {MAX_TOKENS} pieces")
+            _add_piece(path, value, offset, pieces)
         elif number == 2:
             trainer.update(_numbers(path, value, offset))
         elif number == 3:
@@ -153,19 +160,51 @@ def _read(path: str, data: memoryview) -> tuple[list[Piece], Spec]:
             for inner, inner_kind, _, text in fields(path, value, offset):
                 if inner == 2 and inner_kind == BYTES and isinstance(text, memoryview):
                     charsmap = bytes(text)
+        if len(pieces.types) > MAX_TOKENS:
+            raise FormatError(path, offset, f"more than {MAX_TOKENS} pieces")
     return pieces, Spec(trainer, normalizer, charsmap)
 
 
-def _piece(path: str, data: memoryview, offset: int) -> Piece:
-    piece = Piece()
+def _plain_pieces(data: bytes) -> tuple[Pieces, int]:
+    """The pieces that a file begins with, as far as they are short and written in order, and where they end.
+
+    This is all that the rest of this module does for a piece, ten times as fast; what it does not take is left.
+    """
+    pieces = Pieces()
+    add_text, add_score, add_type = pieces.texts.append, pieces.scores.append, pieces.types.append
+    position, n, unpack = 0, len(data), struct.Struct("<f").unpack_from
+    while position + 2 <= n and data[position] == PIECE and data[position + 1] < 128:
+        start = position + 2
+        end = start + data[position + 1]
+        if end > n or end < start + 7 or data[start] != TEXT or data[start + 1] >= 128:
+            break
+        after = start + 2 + data[start + 1]
+        if after + 5 > end or data[after] != SCORE:
+            break
+        if after + 5 == end:
+            add_type(NORMAL)
+        elif after + 7 == end and data[after + 5] == KIND and data[after + 6] < 128:
+            add_type(data[after + 6])
+        else:
+            break
+        add_text(data[start + 2 : after])
+        add_score(unpack(data, after + 1)[0])
+        position = end
+    return pieces, position
+
+
+def _add_piece(path: str, data: memoryview, offset: int, pieces: Pieces) -> None:
+    text, score, kind = b"", 0.0, NORMAL
     for number, _, _, value in fields(path, data, offset):
         if number == 1 and isinstance(value, memoryview):
-            piece = piece._replace(text=bytes(value))
+            text = bytes(value)
         elif number == 2:
-            piece = piece._replace(score=float_of(value))
+            score = float_of(value)
         elif number == 3 and isinstance(value, int):
-            piece = piece._replace(type=value)
-    return piece
+            kind = value
+    pieces.texts.append(text)
+    pieces.scores.append(score)
+    pieces.types.append(kind)
 
 
 def _numbers(path: str, data: memoryview, offset: int) -> dict[int, int]:
@@ -186,18 +225,15 @@ def _special_ids(path: str, spec: Spec, n_tokens: int) -> dict[str, int | None]:
     return ids
 
 
-def _weights(pieces: list[Piece]) -> tuple[list[float], float]:
+def _weights(pieces: Pieces) -> tuple[list[float], float]:
     """Weights of the tokens and of what is unknown, as sentencepiece makes them of the scores.
 
     Scores are logarithms of probabilities, so the user's own tokens, which weigh nothing or more, always win.
     """
-    scores = [piece.score for piece in pieces if piece.type == NORMAL] or [0.0]
-    weights = []
-    for piece in pieces:
-        if piece.type == NORMAL:
-            weights.append(piece.score)
-        elif piece.type == USER_DEFINED:
-            weights.append(array("f", [0.1 * (len(piece.text) - 1)])[0])
-        else:
-            weights.append(float("-inf"))
-    return weights, min(scores) - UNKNOWN_PENALTY
+    never = float("-inf")
+    weights = [score if kind == NORMAL else never for score, kind in zip(pieces.scores, pieces.types, strict=True)]
+    lowest = min((weight for weight in weights if weight != never), default=0.0)
+    for token, kind in enumerate(pieces.types):
+        if kind == USER_DEFINED:
+            weights[token] = array("f", [0.1 * (len(pieces.texts[token]) - 1)])[0]
+    return weights, lowest - UNKNOWN_PENALTY

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from realizar_lambda.formats.gguf_strings import StringArray
 
 
+_LENGTHS = [struct.pack("<Q", length) for length in range(256)]
+
+
 class PackedStrings(namedtuple("PackedStrings", "data n_strings")):
     """`data` is a memoryview (u8) of exactly `n_strings` strings, whose lengths have been checked."""
 
@@ -30,10 +33,9 @@ class PackedStrings(namedtuple("PackedStrings", "data n_strings")):
     @classmethod
     def from_bytes(cls, strings: Iterable[bytes]) -> PackedStrings:
         """A copy of `strings`."""
-        pack = struct.Struct("<Q").pack
         parts: list[bytes] = []
         for text in strings:
-            parts += (pack(len(text)), text)
+            parts += (_LENGTHS[len(text)] if len(text) < 256 else struct.pack("<Q", len(text)), text)
         return cls(memoryview(b"".join(parts)), len(parts) // 2)
 
     def at(self, index: int) -> bytes:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from . import manifest, story_files, story_measure, story_plot, story_text
-from .bpe import END_OF_TEXT_ID
 from .stories import RECIPE, story_rows, vocabulary
 
 FILES = {"stories": "Q8_0", "stories-q4_k": "Q4_K_M"}
@@ -63,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
             },
         }
         manifest.record(path.parent, name, _entry(path, recipe, options.data, texts, state) | {"perplexity": measured})
-        fixture["continuations"][name] = story_measure.continuations(path, RECIPE.shape, words, END_OF_TEXT_ID)
+        fixture["continuations"][name] = story_measure.continuations(path, RECIPE.shape, words)
         print(f"{name}: {path.stat().st_size:,} bytes, {json.dumps(measured)}", flush=True)
         print("\n".join(f"  {row['prompt']}|{row['text']}" for row in fixture["continuations"][name]), flush=True)
-    (options.root / "tests" / "fixtures" / "stories.json").write_text(json.dumps(fixture, indent=1) + "\n")
+    (options.root / "tests" / "fixtures" / "stories.json").write_text(json.dumps(fixture) + "\n")
     return 0
 
 

@@ -15,6 +15,7 @@ import torch
 
 from realizar_lambda.language_model import LanguageModel
 
+from .bpe import END_OF_TEXT_ID
 from .story_files import read_back
 from .story_trainer import mean_loss
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
     Rows = list[list[int]]
 
-PROMPTS = ("Once upon a time", "One day, a little girl named Lily", "The dog was sad because")
+PROMPTS = (
+    "Once upon a time",
+    "One day, a girl named Lily found a red ball",
+    "The dog was sad because",
+    '"Can we play?" asked',
+)
 N_NEW = 60
-CLEAR_MARGIN = 0.05
-"""Logits by which the best token must lead for two arithmetics to be expected to choose alike."""
 
 
 def engine_perplexity(path: Path, rows: Rows) -> float:
@@ -53,26 +57,25 @@ def torch_perplexity(model: Llama, rows: Rows) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def greedy(model: Llama, prompt: list[int], n_new: int) -> tuple[list[int], float]:
-    """Up to `n_new` most probable ids after the prompt, ending before end of text; the least lead of a chosen id."""
-    ids, least = list(prompt), math.inf
-    while len(ids) - len(prompt) < n_new:
+def greedy(model: Llama, prompt: list[int], n_new: int) -> tuple[list[int], list[float]]:
+    """The `n_new` most probable ids after the prompt, fewer where the text ends, and each one's lead in logits."""
+    ids = list(prompt)
+    leads: list[float] = []
+    while len(leads) < n_new:
         best = torch.topk(model(torch.tensor([ids]))[0, -1], 2)
-        least = min(least, float(best.values[0] - best.values[1]))
-        if int(best.indices[0]) == prompt[0]:
-            break
         ids.append(int(best.indices[0]))
-    return ids[len(prompt) :], least
+        leads.append(round(float(best.values[0] - best.values[1]), 4))
+        if ids[-1] == END_OF_TEXT_ID:
+            break
+    return ids[len(prompt) :], leads
 
 
-def continuations(path: Path, shape: Shape, words: Vocabulary, end_of_text: int) -> list[dict[str, Any]]:
-    """For each prompt the ids and text that PyTorch goes on with; cut where two tokens are about as probable."""
+def continuations(path: Path, shape: Shape, words: Vocabulary) -> list[dict[str, Any]]:
+    """For each prompt what PyTorch goes on with, in float32 with the weights that the file holds."""
     model = read_back(path, shape)
     found = []
     for prompt in PROMPTS:
-        ids = [end_of_text, *words.encode(prompt)]
-        new, margin = greedy(model, ids, N_NEW)
-        while margin < CLEAR_MARGIN:
-            new, margin = greedy(model, ids, len(new) - 1)
-        found.append({"prompt": prompt, "prompt_ids": ids, "ids": new, "text": words.decode(new), "least_lead": margin})
+        ids = [END_OF_TEXT_ID, *words.encode(prompt)]
+        new, leads = greedy(model, ids, N_NEW)
+        found.append({"prompt": prompt, "prompt_ids": ids, "ids": new, "text": words.decode(new), "leads": leads})
     return found

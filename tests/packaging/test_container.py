@@ -140,6 +140,23 @@ def test_the_same_image_answers_as_the_generate_function(engine: str, image: str
         assert body_of(container.invoke('{"action": "health"}'))["status"]
 
 
+def test_the_narrow_container_generates_text(engine: str, image: str, data_dir: Path) -> None:
+    models = data_dir / "models" / "stories260K" / "derived"
+    mounted = ("-v", f"{models}:/models:ro", "--env", "REALIZAR_MODELS_DIR=/models")
+    with running(engine, image, *NARROW, *mounted, handler="handlers.generate.handler") as container:
+        event = {
+            "action": "generate",
+            "prompt": "Once upon a time",
+            "model_id": "stories260K-q4_0",
+            "max_tokens": 12,
+            "strategy": "greedy",
+        }
+        answers = [body_of(container.invoke(json.dumps(event))) for _ in range(2)]
+    assert isinstance(answers[0]["text"], str)
+    assert len(answers[0]["text"]) > 10
+    assert answers[0]["text"] == answers[1]["text"]
+
+
 def output(docker: str, image: str, script: str) -> str:
     command = (docker, "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script)
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

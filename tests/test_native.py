@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ import pytest
 import tiny_classifiers
 from team_programs import WIDTH, chain, run
 
-from realizar_lambda import native
-from realizar_lambda.errors import CapacityError, UnsupportedError
+from realizar_lambda import native, ops
+from realizar_lambda.errors import BuildError, CapacityError, UnsupportedError
 from realizar_lambda.kernels import build
 from realizar_lambda.native import Team, address, allocate, choose_isa, cpu_flags, n_threads_from
 from realizar_lambda.session import Session
@@ -155,6 +156,31 @@ def test_memory_is_not_shared_with_a_forked_child() -> None:
 def test_an_export_that_the_library_has_not_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="exports no 'realizar_nothing'"):
         native.library().realizar_nothing  # noqa: B018
+
+
+def test_a_library_built_from_other_tables_is_refused_by_name(tmp_path: Path) -> None:
+    """Its checksum of the tables is a constant of its code: another one stands for another library."""
+    data = Path(native.library().path).read_bytes()
+    own, other = (struct.pack("<I", value) for value in (ops.abi(), ops.abi() ^ 0xFFFF))
+    assert own in data
+    path = tmp_path / "other.so"
+    path.write_bytes(data.replace(own, other))
+    with pytest.raises(BuildError, match=rf"{path} was built from other sources"):
+        native.Library("other", str(path))
+
+
+def test_a_library_without_a_checksum_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "older.so"
+    path.write_bytes(Path(native.library().path).read_bytes().replace(b"realizar_abi", b"realizar_xyz"))
+    with pytest.raises(BuildError, match="was built from other sources"):
+        native.Library("older", str(path))
+
+
+def test_a_file_that_is_no_library_is_the_systems_error(tmp_path: Path) -> None:
+    path = tmp_path / "text.so"
+    path.write_text("no library")
+    with pytest.raises(OSError, match=r"text\.so"):
+        native.Library("text", str(path))
 
 
 def test_the_library_is_loaded_once() -> None:

@@ -102,7 +102,7 @@ def from_gguf(file: ModelFile) -> Config:
             n_kv_heads=keys.count("attention.head_count_kv", n_heads, most=MAX_HEADS),
             head_width=head_width,
             width=width,
-            n_vocab=_vocabulary(file),
+            n_vocab=_vocabulary(file, keys),
             context_length=keys.count("context_length", 2048, most=MAX_CONTEXT),
             norm_epsilon=keys.number(
                 "attention.layer_norm_rms_epsilon",
@@ -141,13 +141,16 @@ def _rope(keys: Keys, head_width: int) -> Rope:
     )
 
 
-def _vocabulary(file: ModelFile) -> int:
+def _vocabulary(file: ModelFile, keys: Keys) -> int:
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise FormatError(
             file.path, None, "no tensor 'token_embd.weight' of two dimensions: this file holds no language model"
         )
-    return int(embedding.shape[0])
+    n_vocab = int(embedding.shape[0])
+    if keys.count("vocab_size", n_vocab) != n_vocab:
+        raise keys.wrong("vocab_size", keys.values[f"{keys.prefix}vocab_size"], f"{n_vocab}, the embedding's rows")
+    return n_vocab
 
 
 def checked(file: ModelFile, config: Config) -> Config:

@@ -45,4 +45,4 @@ def _gate(m: Decoder, layer: str, x: Buffer) -> Buffer:
     """gelu(W_gate h) * W_up h, h = rms_norm(x)"""
     h = m.rms_norm(x, layer + "ffn_norm")
     gate = m.linear(h, layer + "ffn_gate", meets=False)
-    return m.b.gated("gelu", gate, m.linear(h, layer + "ffn_up"))
+    return m.b.gated("gelu", gate, m.linear(h, layer + "ffn_up", n_rows=gate.width))

@@ -31,7 +31,7 @@ def layers(m: Decoder, *, rope: str) -> Buffer:
         x = m.linear(m.attention(layer, q, k, v), layer + "attn_output", residual=x)
         h = m.rms_norm(x, layer + "ffn_norm")
         gate = m.linear(h, layer + "ffn_gate", meets=False)
-        up = m.linear(h, layer + "ffn_up")
+        up = m.linear(h, layer + "ffn_up", n_rows=gate.width)
         x = m.linear(m.b.gated("silu", gate, up), layer + "ffn_down", residual=x)
     return x
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import quantization_error, results
+from bench import quantization_error, results, tokenization
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -235,6 +235,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "predict_latency": predict_latency,
     "quantization_error": quantization_error.table,
     "targets": targets,
+    "tokenization": tokenization.table,
 }
 """Name in a document -> the table."""
 

@@ -23,6 +23,7 @@ ISA_VARIABLE = "REALIZAR_ISA"
 THREADS_VARIABLE = "REALIZAR_THREADS"
 LIBRARY_VARIABLE = "REALIZAR_NATIVE_DIR"
 MAX_THREADS = 64
+MB_PER_VCPU = 1769
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
 
@@ -198,10 +199,16 @@ def _find(isa: str) -> str:
 
 
 def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
-    """How many threads a team has: REALIZAR_THREADS, else one per CPU that this process may use."""
+    """How many threads a team has: REALIZAR_THREADS, else one per CPU that this process may use.
+
+    In Lambda that is one per whole vCPU that the function's memory buys: small functions see two CPUs and get a part
+    of one, so that a second thread would only wait for the first.
+    """
     text = environ.get(THREADS_VARIABLE)
     if not text:
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+        n = min(len(os.sched_getaffinity(0)), MAX_THREADS)
+        memory = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+        return max(1, min(n, int(memory) // MB_PER_VCPU)) if memory.isdecimal() and len(memory) < 10 else n
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_THREADS):
         raise UnsupportedError(f"{THREADS_VARIABLE}={text!r}", f"1 to {MAX_THREADS}")
     return int(text)

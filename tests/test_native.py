@@ -105,6 +105,12 @@ def test_a_number_of_threads_that_is_none_is_refused(text: str) -> None:
         n_threads_from({native.THREADS_VARIABLE: text})
 
 
+@pytest.mark.parametrize(("megabytes", "n"), [("128", 1), ("1769", 1), ("3538", 2), ("10240", 5), ("x", 64), ("", 64)])
+def test_a_function_has_a_thread_for_each_whole_vcpu_that_its_memory_buys(megabytes: str, n: int) -> None:
+    found = n_threads_from({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes})
+    assert found == min(n, len(os.sched_getaffinity(0)), native.MAX_THREADS)
+
+
 @pytest.mark.parametrize("environ", [{}, {native.THREADS_VARIABLE: ""}])
 def test_without_a_setting_there_is_a_thread_for_each_cpu_that_the_process_may_use(environ: dict[str, str]) -> None:
     assert n_threads_from(environ) == min(len(os.sched_getaffinity(0)), native.MAX_THREADS)

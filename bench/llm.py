@@ -105,6 +105,13 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return samples
 
 
+def summaries(samples: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of every list of samples, in the same nesting."""
+    if all(isinstance(values, list) for values in samples.values()):
+        return results.summaries(samples)
+    return {name: summaries(found) for name, found in samples.items()}
+
+
 def line(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """The medians, for the terminal."""
     parts = []
@@ -144,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "isa": options.isa or "best", "unit": "tokens per second",
         },
         "samples": samples,
+        "summary": summaries(samples),
     }  # fmt: skip
     path = results.write(name, result, folder=options.results)
     progress(f"stored {path.name}")

@@ -54,7 +54,14 @@ def stored() -> dict[str, dict[str, Any]]:
         "samples": {"empty": cold(40.0), "realizar": cold(44.0), "onnxruntime": cold(140.0), "torch": cold(1200.0)},
         "phases": {"empty": [dict.fromkeys(("spawn", "runtime", "handler", "model", "answer"), 8.0)]},
     }
+    llm = {
+        **STAMP,
+        "settings": {"rounds": 2, "prefill": 512, "decode": 128, "depth": 0},
+        "samples": {"110M": {"Q4_K": {"1": {"decode": {"realizar": [150.0, 150.0], "llama_cpp": [100.0, 100.0]}}}}},
+    }
     return {
+        "llm": llm,
+        "llm_x86_64_v3": llm,
         "cold_start": cold_start,
         "cold_start_vendor": {**cold_start, "settings": {"emulator": "vendor", "rounds": 4}},
         "predict_latency": {

@@ -78,6 +78,8 @@ bench-llm: kernels ## measure tokens per second beside llama.cpp; PEER_PYTHON=..
 tables: kernels ## write the tables of README and docs from the stored results
 	@$(BIN)/python -m bench.tables
 
+include packaging/lambda.mk
+
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f realizar_lambda/_native/*.so realizar_lambda/_native/build.json

@@ -59,7 +59,18 @@ def stored() -> dict[str, dict[str, Any]]:
         "settings": {"rounds": 2, "prefill": 512, "decode": 128, "depth": 0},
         "samples": {"110M": {"Q4_K": {"1": {"decode": {"realizar": [150.0, 150.0], "llama_cpp": [100.0, 100.0]}}}}},
     }
+    tokenization = {
+        **STAMP,
+        "settings": {"rounds": 3, "bytes": 1_000_000},
+        "samples": {
+            "a vocabulary": {
+                work: {"realizar": [10.0, 10.1, 9.9], "tokenizers": [100.0, 101.0, 99.0]}
+                for work in ("ready_ms", "encode_ms")
+            }
+        },
+    }
     return {
+        "tokenization": tokenization,
         "llm": llm,
         "llm_x86_64_v3": llm,
         "cold_start": cold_start,

@@ -6,9 +6,9 @@ import ctypes
 from pathlib import Path
 
 import pytest
+from vocabularies import GGUF_NAMES, mixed_texts
 
 from realizar_lambda.tokenizers import load
-from tests.tokenizers.vocabularies import GGUF_NAMES, mixed_texts
 
 pytestmark = pytest.mark.peers
 

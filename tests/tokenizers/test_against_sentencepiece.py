@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from vocabularies import mixed_texts, unicode_text
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.tokenizers import load
 from realizar_lambda.tokenizers.charsmap import Charsmap
-from tests.tokenizers.vocabularies import mixed_texts, unicode_text
 
 sentencepiece = pytest.importorskip("sentencepiece")
 

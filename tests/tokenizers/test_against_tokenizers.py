@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from vocabularies import mixed_texts, unicode_text
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.tokenizers import load
 from realizar_lambda.tokenizers.tokenizer import Tokenizer
-from tests.tokenizers.vocabularies import mixed_texts, unicode_text
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 
 import pytest
+from vocabularies import metadata
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.tokenizers.from_gguf import from_metadata
 from realizar_lambda.tokenizers.strings import PackedStrings, strings_by_id
 from realizar_lambda.tokenizers.vocabulary import MAX_TOKEN_BYTES
-from tests.tokenizers.vocabularies import metadata
 
 BYTES = ["<unk>", "<s>", "</s>", *(f"<0x{value:02X}>" for value in range(256))]
 LETTERS = [chr(code) for code in range(33, 127)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vocabularies import GGUF_NAMES, by_score, gguf, mixed_texts, unicode_text
 
 from realizar_lambda.errors import RequestError
-from tests.tokenizers.vocabularies import GGUF_NAMES, by_score, gguf, mixed_texts, unicode_text
 
 BYTES = by_score([("▁", -1.0), ("▁▁", -0.5), ("é", -2.0)])
 

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from tests.tokenizers.vocabularies import GGUF_NAMES, gguf
+from vocabularies import GGUF_NAMES, gguf
 
 MEGABYTE = 1 << 20
 

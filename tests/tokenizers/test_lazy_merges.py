@@ -6,12 +6,12 @@ import threading
 from itertools import product
 
 import pytest
+from vocabularies import metadata
 
 from realizar_lambda.errors import FormatError
 from realizar_lambda.tokenizers.from_gguf import from_metadata
 from realizar_lambda.tokenizers.tokenizer import Tokenizer
 from realizar_lambda.tokenizers.vocabulary import LAZY_MERGES
-from tests.tokenizers.vocabularies import metadata
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PAIRS = [a + b for a, b in product(LETTERS, repeat=2)]

@@ -9,13 +9,13 @@ from array import array
 from pathlib import Path
 
 import pytest
+from vocabularies import metadata
 
 from realizar_lambda.errors import RealizarError
 from realizar_lambda.tokenizers import load
 from realizar_lambda.tokenizers.from_gguf import from_metadata
 from realizar_lambda.tokenizers.strings import PackedStrings
 from realizar_lambda.tokenizers.tokenizer import Tokenizer
-from tests.tokenizers.vocabularies import metadata
 
 ODD = (None, True, -1, 1, 1 << 40, 1.5, "", "x", "<unk>", [], [["a"]], {}, {"type": "x"})
 TEXTS = ("a b ab", "<unk>é😀\n\0▁ \u3000x1" + "a" * 50)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from vocabularies import GGUF_NAMES, gguf, mixed_texts, reference_cases
 
 from realizar_lambda.tokenizers import load
-from tests.tokenizers.vocabularies import GGUF_NAMES, gguf, mixed_texts, reference_cases
 
 LOSSLESS = tuple(name for name in GGUF_NAMES if name not in ("bert-bge", "falcon", "starcoder"))
 

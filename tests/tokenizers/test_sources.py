@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from vocabularies import by_score
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats import apr_v2, open_model
 from realizar_lambda.tokenizers import from_model_file, load
-from tests.tokenizers.vocabularies import by_score
 
 SCORED = ["<unk>", "<s>", "</s>", *(f"<0x{value:02X}>" for value in range(256)), "▁a", "a", "▁"]
 TENSORS = {"t": ((1,), "F32", bytes(4))}

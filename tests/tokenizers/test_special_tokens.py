@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from vocabularies import by_score, gguf
 
 from realizar_lambda.tokenizers.special_tokens import ASCII_SPACES, SpecialToken, SpecialTokens
 from realizar_lambda.tokenizers.stop_tokens import stop_ids, types_by_name
 from realizar_lambda.tokenizers.vocabulary import CONTROL, NORMAL, USER_DEFINED
-from tests.tokenizers.vocabularies import by_score, gguf
 
 
 def test_control_tokens_are_parsed_only_when_asked_for(data_dir: Path) -> None:

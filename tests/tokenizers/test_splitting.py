@@ -9,13 +9,13 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vocabularies import FOLDER
 
 from realizar_lambda.errors import UnsupportedError
 from realizar_lambda.tokenizers.pretokenizer import PreTokenizer, Stage
 from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES
 from realizar_lambda.tokenizers.strings import PackedStrings
 from realizar_lambda.tokenizers.vocabulary import Vocabulary
-from tests.tokenizers.vocabularies import FOLDER
 
 STORED = json.loads((FOLDER / "splits.json").read_text())
 

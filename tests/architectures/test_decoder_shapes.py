@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import transformer
+from oracles import gguf_model, transformer
 from tiny_decoders import ARCHITECTURES, make, relative_rms, write
 
 from realizar_lambda import native
-from realizar_lambda.language_model import LanguageModel
+from realizar_lambda.language_model import DEFAULT_CHUNK, LanguageModel
 
 EXACT = 3e-6
+CONTEXT = 96
 N_TOKENS = 37  # more than a tile of two vectors of 16 tokens
 IDS = np.random.default_rng(3).integers(0, 50, N_TOKENS).tolist()
 
@@ -118,3 +119,36 @@ def test_one_layer_and_one_token_of_vocabulary_are_enough(tmp_path: Path) -> Non
     model = LanguageModel.open(write(tmp_path / "m.gguf", metadata, weights), n_threads=3)
     expected = transformer.logits(metadata, weights, [0, 0, 0, 0])
     np.testing.assert_allclose(model.logits([0, 0, 0, 0]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block", ["Q4_K", "Q6_K", "IQ4_XS"])
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma2", "phi3", "mpt"])
+def test_superblocks_of_256_cost_what_quantised_activations_do(
+    tmp_path: Path, library: native.Library, architecture: str, block: str
+) -> None:
+    shape = {"width": 256, "n_heads": 4, "head_width": 64, "n_ffn": 256, "n_layers": 1, "is_tied": True}
+    metadata, weights = make(architecture, **shape)
+    model = LanguageModel.open(write(tmp_path / "m.gguf", metadata, weights, block=block), n_threads=2, library=library)
+    expected = transformer.logits(metadata, gguf_model.read(tmp_path / "m.gguf")[1], IDS[:6])
+    assert relative_rms(model.logits(IDS[:6]), expected) < 0.03
+    assert relative_rms(model.context(2).evaluate(IDS[:2]), expected[1]) < 0.03
+
+
+def test_a_long_prompt_in_several_chunks_behind_a_window_is_as_exact(tmp_path: Path, library: native.Library) -> None:
+    ids = np.random.default_rng(5).integers(0, 50, DEFAULT_CHUNK + 90).tolist()
+    metadata, weights = make("llama", n_kv_heads=2, context=400, n_layers=1, attention__sliding_window=70)
+    expected = transformer.logits(metadata, weights, ids)
+    model = LanguageModel.open(write(tmp_path / "m.gguf", metadata, weights), n_threads=2, library=library)
+    assert relative_rms(model.logits(ids), expected) < EXACT
+    assert relative_rms(model.context(len(ids)).evaluate(ids), expected[-1]) < EXACT
+
+
+def test_no_thread_makes_activations_ready_while_another_reads_the_last_ones(tmp_path: Path) -> None:
+    """A matrix of halves reads interleaved activations, a quantised one codes, in the same memory."""
+    for architecture in ARCHITECTURES:
+        blocks = {"attn_k.weight": "F16", "ffn_up.weight": "F16", "attn_output.weight": "F16"}
+        path = write(tmp_path / "m.gguf", *make(architecture), block="Q8_0", blocks=blocks)
+        program, _ = LanguageModel.open(path, n_threads=2).program(CONTEXT, 16)
+        ready = [i for i, step in enumerate(program.steps) if step.op in ("quantize", "interleave")]
+        assert {program.steps[i].op for i in ready} == {"quantize", "interleave"}
+        assert all(program.steps[i - 1].meets and program.steps[i].meets for i in ready if i)

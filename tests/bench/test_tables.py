@@ -71,6 +71,11 @@ def stored() -> dict[str, dict[str, Any]]:
     }
     return {
         "tokenization": tokenization,
+        "exactness": {
+            **STAMP,
+            "files": {"llama-Q8_0": {name: {"f32": 0.02, "f16": 0.021} for name in ("realizar", "llama_cpp")}},
+            "families": {"llama": 6e-7},
+        },
         "llm": llm,
         "llm_x86_64_v3": llm,
         "cold_start": cold_start,
@@ -149,6 +154,11 @@ def test_only_what_stands_between_the_marks_is_rewritten() -> None:
 def test_an_encoders_cell_has_its_error_and_how_far_it_is_from_ggmls() -> None:
     lines = TABLES["quantization_error"](stored().get)
     assert lines[2].startswith("| gaussian | 7.00% (-12.5%, +0.0%) |")
+
+
+def test_errors_of_logits_stand_beside_llama_cpps() -> None:
+    assert "| llama-Q8_0 | 0.02 | 0.02 | 1.00 | 0.021 | 0.021 | 1.00 |" in TABLES["exactness"](stored().get)
+    assert "| llama | 6.0e-07 |" in TABLES["exactness_families"](stored().get)
 
 
 def test_a_table_that_there_is_not_is_named() -> None:

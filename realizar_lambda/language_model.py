@@ -77,9 +77,9 @@ class LanguageModel(TextModel):
         self.architecture = self.config.architecture
         self.n_vocab = self.config.n_vocab
         is_dense = all(tensor.block.name in DENSE_BLOCKS for tensor in file.tensors.values())
-        self._cache_element = cache_element or ("f32" if is_dense else "f16")
-        if self._cache_element not in CACHE_ELEMENTS:
-            raise UnsupportedError(f"a KV cache of {self._cache_element!r:.20}", CACHE_ELEMENTS)
+        self.cache_element = cache_element or ("f32" if is_dense else "f16")
+        if self.cache_element not in CACHE_ELEMENTS:
+            raise UnsupportedError(f"a KV cache of {self.cache_element!r:.20}", CACHE_ELEMENTS)
         n_threads = native.n_threads_from(os.environ) if n_threads is None else n_threads
         if not 1 <= n_threads <= native.MAX_THREADS:
             raise UnsupportedError(f"a team of {n_threads} threads", f"1 to {native.MAX_THREADS}")
@@ -107,7 +107,7 @@ class LanguageModel(TextModel):
         built = self._built.get((capacity, chunk))
         if built is None:
             built = families.build(
-                self._description, capacity=capacity, chunk=chunk, cache_element=self._cache_element,
+                self._description, capacity=capacity, chunk=chunk, cache_element=self.cache_element,
                 n_threads=self.team.n_threads,
             )  # fmt: skip
             self._built = {(capacity, chunk): built}
@@ -160,7 +160,10 @@ class Context:
     contexts.
     """
 
-    def __init__(self, model: LanguageModel, capacity: int, *, chunk: int) -> None:
+    def __init__(
+        self, model: LanguageModel, capacity: int, *, chunk: int = DEFAULT_CHUNK, cache: memoryview[Any] | None = None
+    ) -> None:
+        """`cache` is writable memory for keys and values, of exactly their size; it is made where it is not given."""
         self.model = model
         self.capacity = capacity
         self.ids: array[int] = array("i")
@@ -169,10 +172,12 @@ class Context:
         self.program = program
         caches = [buffer for buffer in program.buffers if buffer.is_cache]
         self.n_cache_bytes = sum(buffer.n_bytes for buffer in caches)
-        self._cache = memoryview(native.allocate(self.n_cache_bytes))
+        self.cache: memoryview[Any] = memoryview(native.allocate(self.n_cache_bytes)) if cache is None else cache
+        if self.cache.nbytes != self.n_cache_bytes or self.cache.readonly:
+            raise CapacityError("the cache's memory", self.n_cache_bytes, self.cache.nbytes)
         parts, start = {}, 0
         for buffer in caches:
-            parts[buffer.name] = self._cache[start : start + buffer.n_bytes]
+            parts[buffer.name] = self.cache[start : start + buffer.n_bytes]
             start += buffer.n_bytes
         self._session = Session(program, model.team, caches=parts)
         self._chunk = program.sections["main"].max_tokens

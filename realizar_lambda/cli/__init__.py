@@ -24,6 +24,8 @@ COMMANDS = {
     "convert": ("convert", "convert between GGUF, safetensors and .apr v2 without touching a value"),
     "quantize": ("quantize", "write a model as GGUF with other block types: Q4_K_M, Q8_0, F16, ..."),
     "tokenize": ("tokenize", "cut a text into a model's tokens, or write the text of token ids"),
+    "generate": ("generate", "write on from a prompt, or answer in a chat, as the text comes"),
+    "perplexity": ("perplexity", "measure how well a model foresees a text"),
     "predict": ("predict", "classify one row of features with a model"),
     "lambda-report": ("lambda_report", "show a deployed function's cold starts, from its CloudWatch logs"),
     "serve": ("serve", "answer over HTTP on a local port, as the function does in Lambda"),

@@ -7,6 +7,7 @@ from array import array
 
 from realizar_lambda.errors import RequestError, UnsupportedError
 from realizar_lambda.generation import result
+from realizar_lambda.generation.contexts import prefill_parts
 from realizar_lambda.generation.result import LENGTH, STOP, TIMEOUT, Logprob, Piece, Timings, Usage
 from realizar_lambda.generation.stop_strings import StopStrings
 from realizar_lambda.sampling import Sampler
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from realizar_lambda.language_model import Context, LanguageModel
     from realizar_lambda.tokenizers.tokenizer import StreamDecoder, Tokenizer
 
-PREFILL_CHUNK = 64
-"""Tokens prefilled between two looks at the clock, where there is a deadline."""
+PREFILL_CHUNK, TIMED_PREFILL_CHUNK = 256, 64
+"""Tokens prefilled at a time, and between two looks at the clock where there is a deadline."""
 
 
 class Stream:
@@ -140,20 +141,24 @@ class Stream:
             context.truncate(0)
             raise
         finally:
-            pool.give(context, share_key)
+            pool.give(context, share_key, n_prompt=len(self.prompt_ids))
 
     def _prefill(self, context: Context) -> memoryview[Any] | None:
         """The logits after the prompt, or None where time ran out."""
-        begin, end = context.position, len(self.prompt_ids)
-        deadline = self._request.deadline
-        while True:
+        begin, deadline = context.position, self._request.deadline
+        sizes = prefill_parts(len(self.prompt_ids) - begin, PREFILL_CHUNK if deadline is None else TIMED_PREFILL_CHUNK)
+        logits = None
+        for size in sizes:
             if deadline is not None and self._clock() >= deadline:
                 self._finish_reason = TIMEOUT
                 return None
-            if deadline is None or end - begin <= PREFILL_CHUNK:
-                return context.evaluate(self.prompt_ids[begin:])
-            context.append(self.prompt_ids[begin : begin + PREFILL_CHUNK])
-            begin += PREFILL_CHUNK
+            part = self.prompt_ids[begin : begin + size]
+            begin += size
+            if begin < len(self.prompt_ids):
+                context.append(part)
+            else:
+                logits = context.evaluate(part)
+        return logits
 
     def _decode(self, context: Context, logits: memoryview[Any]) -> Generator[Piece, None, None]:
         sample, step, clock = self._sampler.sample, context.step, self._clock

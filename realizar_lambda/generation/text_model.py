@@ -241,6 +241,39 @@ class TextModel:
             parse_special=prompt.parse_special,
         )
 
+    def save_prefix(
+        self,
+        path: str,
+        prompt: str | Sequence[int],
+        *,
+        room: int = 512,
+        add_special: bool = True,
+        parse_special: bool = False,
+    ) -> int:
+        """Compute a prompt that many requests will begin with, and keep it in a file; the file's size in bytes.
+
+        A text should end where a token does in what follows it, as the messages of a chat template do. Requests of up
+        to `room` tokens more go on over the mapped file, longer ones over a copy. Raises RequestError for a prompt
+        that is too short or longer than the context, and OSError.
+        """
+        from realizar_lambda.generation.snapshot import save_prompt
+
+        ids = prompt
+        if isinstance(prompt, str):
+            ids = self.tokenizer.encode(prompt, add_special=add_special, parse_special=parse_special)
+        return save_prompt(self, path, ids, room=room)  # type: ignore[arg-type]
+
+    def load_prefix(self, path: str) -> int:
+        """Let every request that begins as the file's prompt does go on from it; how many tokens that is.
+
+        Raises FormatError for what is no such file, UnsupportedError for one of another model, and OSError.
+        """
+        from realizar_lambda.generation.snapshot import open_snapshot
+
+        snapshot = open_snapshot(path, self)  # type: ignore[arg-type]
+        self.contexts.add(snapshot)
+        return len(snapshot.token_ids)
+
 
 def special_texts(tokenizer: Tokenizer) -> dict[str, str]:
     """What chat templates call a tokenizer's special tokens, and how those are written."""

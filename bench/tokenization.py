@@ -5,6 +5,7 @@
 The vocabularies and the text are the reference data's. Peers are the dev extra's `tokenizers` and `sentencepiece`;
 each works on one thread, and all must give the same ids before a time counts. "Ready" is a fresh process, from
 before the first import of the tokenizer's library to the ids of a first short text; Python's own start is not in it.
+"Mapped" is the part of ours between a GGUF file that is open, its metadata walked, and a tokenizer made from it.
 """
 
 from __future__ import annotations
@@ -42,16 +43,25 @@ N_BYTES = 1_000_000
 _READY = """
 import sys, time
 started = time.perf_counter()
+mapped = 0.0
 if sys.argv[1] == "realizar":
-    from realizar_lambda.tokenizers import load
-    ids = load(sys.argv[2]).encode(sys.argv[3], add_special=False)
+    from realizar_lambda.tokenizers import from_model_file, load
+    if sys.argv[2].endswith(".gguf"):
+        from realizar_lambda.formats import open_model
+        model = open_model(sys.argv[2])
+        opened = time.perf_counter()
+        tokenizer = from_model_file(model)
+        mapped = time.perf_counter() - opened
+    else:
+        tokenizer = load(sys.argv[2])
+    ids = tokenizer.encode(sys.argv[3], add_special=False)
 elif sys.argv[1] == "tokenizers":
     from tokenizers import Tokenizer
     ids = Tokenizer.from_file(sys.argv[2]).encode(sys.argv[3], add_special_tokens=False).ids
 else:
     from sentencepiece import SentencePieceProcessor
     ids = SentencePieceProcessor(model_file=sys.argv[2]).encode(sys.argv[3])
-print((time.perf_counter() - started) * 1e3, *ids)
+print((time.perf_counter() - started) * 1e3, mapped * 1e3, *ids)
 """
 
 
@@ -83,14 +93,14 @@ def write_json(path: Path, target: Path) -> None:
     made.save(str(target))
 
 
-def ready_ms(library: str, path: Path) -> tuple[float, list[int]]:
-    """Time until a fresh process has the ids of a short text, and the ids."""
+def ready_ms(library: str, path: Path) -> tuple[float, float]:
+    """Time until a fresh process has the ids of a short text, and the part of it behind the open file."""
     command = [sys.executable, "-c", _READY, library, str(path), SHORT]
     environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     words = subprocess.run(command, capture_output=True, text=True, check=True, cwd=machine.ROOT, env=environment)
-    elapsed, *ids = words.stdout.split()
-    return float(elapsed), list(map(int, ids))
+    elapsed, mapped, *_ = words.stdout.split()
+    return float(elapsed), float(mapped)
 
 
 def encoders(library: str, ours: Path, theirs: Path) -> tuple[Any, Any]:
@@ -127,15 +137,17 @@ def measure(rounds: int) -> dict[str, object]:
             encode, encode_theirs = encoders(library, ours, theirs)
             if encode(text) != list(encode_theirs(text)):
                 sys.exit(f"error: {title}: the ids differ from those of {library}")
-            found: dict[str, dict[str, list[float]]] = {"ready_ms": {}, "encode_ms": {}}
+            found: dict[str, dict[str, list[float]]] = {"ready_ms": {}, "mapped_ms": {}, "encode_ms": {}}
             for turn in range(rounds + 1):
                 print(f"{title}: round {turn} of {rounds}", file=sys.stderr)
                 both = (("realizar", ours, encode), (library, theirs, encode_theirs))
                 for contender, path, function in both if turn % 2 else reversed(both):
-                    elapsed, _ = ready_ms(contender, path)
+                    elapsed, mapped = ready_ms(contender, path)
                     started = time.perf_counter()
                     function(text)
                     spent = (time.perf_counter() - started) * 1e3
+                    if turn and mapped:
+                        found["mapped_ms"].setdefault(contender, []).append(mapped)
                     if turn:
                         found["ready_ms"].setdefault(contender, []).append(elapsed)
                         found["encode_ms"].setdefault(contender, []).append(spent)
@@ -156,8 +168,8 @@ def table(read: Any) -> list[str]:
     if result is None:
         return ["Not measured yet: `python -m bench.tokenization`."]
     lines = [
-        "| vocabulary | beside | ready, ms | theirs | faster | 1 MB of English, ms | theirs | faster |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| vocabulary | beside | ready, ms | theirs | faster | mapped, ms | 1 MB of English, ms | theirs | faster |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for title, works in result["samples"].items():
         peer = next(name for name in works["ready_ms"] if name != "realizar")
@@ -167,6 +179,9 @@ def table(read: Any) -> list[str]:
             against = ratio(theirs, ours)
             cells += [_timing(ours), f"{median(theirs):.1f}"]
             cells.append(f"{against.value:.1f} x [{against.low:.1f}, {against.high:.1f}]")
+            if work == "ready_ms":
+                mapped = works["mapped_ms"].get("realizar")
+                cells.append(_timing(mapped) if mapped else "")
         lines.append(f"| {' | '.join(cells)} |")
     settings, found = result["settings"], result["machine"]
     listed = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
@@ -174,7 +189,8 @@ def table(read: Any) -> list[str]:
         *lines,
         "",
         f"Median of {settings['rounds']} rounds in turn [95 % interval], one thread. Ready is a fresh process, from "
-        "the import to the ids of a first short text; `tokenizers` encodes with its fastest call, without offsets.",
+        "the import to the ids of a first short text; mapped is the part of it from an open GGUF file to a tokenizer. "
+        "`tokenizers` encodes with its fastest call, without offsets.",
         "",
         f"{found['cpu']}, {found['cores']} cores; {listed}; commit {result['commit']}, {result['date']}.",
     ]

@@ -83,7 +83,7 @@ class Vocabulary:
         self._kept: dict[str, object] = {}
         self._lock = allocate_lock()
         self._merges: PackedStrings | None = None
-        self._tokens = bytearray(len(strings.data))
+        self._tokens = allocate(len(strings.data) - 7 * n_tokens)
         self._starts = memoryview(bytearray(4 * (n_tokens + 1))).cast("I")
         self.plain = bytearray(n_tokens)
         longest = self._library.gather(
@@ -128,7 +128,7 @@ class Vocabulary:
     def text(self, token: int) -> bytes:
         """The bytes of token `token`, which must be in the vocabulary."""
         start = self._starts[token] + (self.plain[token] if self.is_byte_level else 0)
-        return bytes(self._tokens[start : self._starts[token + 1]])
+        return self._tokens[start : self._starts[token + 1]]
 
     def written(self, token: int) -> str:
         """Token `token` as its file writes it."""

@@ -65,7 +65,7 @@ def stored() -> dict[str, dict[str, Any]]:
         "samples": {
             "a vocabulary": {
                 work: {"realizar": [10.0, 10.1, 9.9], "tokenizers": [100.0, 101.0, 99.0]}
-                for work in ("ready_ms", "encode_ms")
+                for work in ("ready_ms", "encode_ms", "mapped_ms")
             }
         },
     }

@@ -73,9 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         request = _request(
             arguments, prompt, add_special=not arguments.no_special, parse_special=arguments.parse_special
         )
-        if not arguments.json:
-            print(shown(prompt), end="", flush=True)
-        _write(model, request, arguments)
+        _write(model, request, arguments, before=prompt)
     return 0
 
 
@@ -140,12 +138,15 @@ def _bias(text: str) -> tuple[int, float]:
     raise RequestError(400, f"--logit-bias must be ID=NUMBER, got {text!r:.60}", "logit_bias")
 
 
-def _write(model: LanguageModel, request: Request, arguments: argparse.Namespace) -> Generation:
+def _write(model: LanguageModel, request: Request, arguments: argparse.Namespace, *, before: str = "") -> Generation:
     """Write a generation as it comes, then what it took on stderr; or all of it as JSON."""
     stream = Stream(model, request)
+    is_terminal = sys.stdout.isatty()
+    if before and not arguments.json:
+        print(shown(before, is_terminal=is_terminal), end="", flush=True)
     for piece in stream:
         if not arguments.json:
-            print(shown(piece.text), end="", flush=True)
+            print(shown(piece.text, is_terminal=is_terminal), end="", flush=True)
     done = stream.generation
     if arguments.json:
         answer = {
@@ -167,8 +168,8 @@ def _write(model: LanguageModel, request: Request, arguments: argparse.Namespace
     return done
 
 
-def shown(text: str) -> str:
+def shown(text: str, *, is_terminal: bool) -> str:
     """Text for a terminal: what could move its cursor or change its colours is escaped, lines and tabs are not."""
-    if text.isprintable() or not sys.stdout.isatty():
+    if text.isprintable() or not is_terminal:
         return text
     return "".join(c if c in "\n\t\\" or c.isprintable() else escaped(c) for c in text)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from realizar_lambda.errors import CapacityError
-from realizar_lambda.generation.snapshot import restore
 from realizar_lambda.ops import MIN_TILE_TOKENS
 
 TYPE_CHECKING = False
@@ -72,6 +71,8 @@ class ContextPool:
             return context
         try:
             if snapshot is not None and n_stored:
+                from realizar_lambda.generation.snapshot import restore
+
                 context = restore(snapshot, self._model, capacity=self._capacity(n_tokens, snapshot.capacity))
                 context.truncate(n_stored)
                 return context

@@ -6,7 +6,7 @@ from collections import namedtuple
 from math import exp, fsum
 
 from realizar_lambda.errors import RequestError
-from realizar_lambda.sampling import score
+from realizar_lambda.sampling.scoring import score
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def perplexity(
     `progress(n_scored, n_to_score)` is called after each window. Raises RequestError for settings that make no sense.
     """
     ids = model.checked(token_ids)
+    if len(ids) < 2:
+        raise RequestError(400, f"the text must have at least 2 tokens, it has {len(ids)}", "text")
     window = window or min(model.config.context_length, len(ids))
     stride = stride or max(window // 2, 1)
     if not 2 <= window <= model.config.context_length:
         raise RequestError(400, f"window must be in [2, {model.config.context_length}], got {window}", "window")
     if not 1 <= stride < window:
         raise RequestError(400, f"stride must be in [1, {window - 1}], got {stride}", "stride")
-    if len(ids) < 2:
-        raise RequestError(400, f"the text must have at least 2 tokens, it has {len(ids)}", "text")
     context = model.context(window)
     logits = memoryview(bytearray(4 * model.n_vocab * min(SCORED_AT_A_TIME, window)))
     surprises: list[float] = []

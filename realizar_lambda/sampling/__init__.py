@@ -7,7 +7,6 @@ Sampler             draws tokens, one native call each
 from __future__ import annotations
 
 from realizar_lambda.sampling.sampler import Sampler
-from realizar_lambda.sampling.scoring import score
 from realizar_lambda.sampling.settings import SamplingSettings
 
-__all__ = ["Sampler", "SamplingSettings", "score"]
+__all__ = ["Sampler", "SamplingSettings"]

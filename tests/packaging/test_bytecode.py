@@ -56,5 +56,7 @@ def test_a_syntax_error_names_the_file(tmp_path: Path) -> None:
 
 
 def test_a_function_that_does_not_start_is_an_error(folder: Path) -> None:
+    (folder / "handlers").mkdir()
+    (folder / "handlers" / "__init__.py").write_text("raise ImportError('broken')\n")
     with pytest.raises(SystemExit, match="does not start"):
         standard_modules(folder)

@@ -241,7 +241,9 @@ def command(data_dir):
         [
             sys.executable,
             "-c",
-            "import sys; from realizar_lambda.cli import main; sys.exit(main())",
+            # a process started in the background may have been told to ignore interrupts
+            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from realizar_lambda.cli import main; sys.exit(main())",
             "serve",
             "--model",
             str(data_dir / "apr" / "mnist_784x2.apr"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import exactness, quantization_error, results, tokenization
+from bench import exactness, perplexity, prefix, quantization_error, results, tokenization
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -232,9 +232,11 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "llm": llm,
     "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
     "memory": memory,
+    "perplexity": perplexity.table,
     "phases": phases,
     "predict_forward": lambda read: predict_latency(read, is_forward=True),
     "predict_latency": predict_latency,
+    "prefix": prefix.table,
     "quantization_error": quantization_error.table,
     "targets": targets,
     "tokenization": tokenization.table,

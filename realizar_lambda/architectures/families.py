@@ -7,7 +7,6 @@ from importlib import import_module
 
 from realizar_lambda.architectures.config import from_gguf
 from realizar_lambda.architectures.decoder import Decoder
-from realizar_lambda.architectures.widening import with_f32_vectors
 from realizar_lambda.errors import CapacityError, UnsupportedError
 
 TYPE_CHECKING = False
@@ -46,6 +45,10 @@ HUGGING_FACE = {
 }
 
 
+POSITIONS = ("position_embd.weight", "wpe.weight")
+"""How the names of tables end that are added, not multiplied: GGUF's name and Hugging Face's."""
+
+
 class Description(namedtuple("Description", "file config family rename")):
     """A language model before it has a program: `rename` maps GGUF's tensor names to the file's."""
 
@@ -59,12 +62,22 @@ def describe(file: ModelFile) -> Description:
         from realizar_lambda.architectures.hugging_face_config import from_hugging_face
 
         config = from_hugging_face(file)
-        file = with_f32_vectors(hugging_face.prepared(file, config))
+        file = _widened(hugging_face.prepared(file, config))
         return Description(file, config, HUGGING_FACE[config.architecture], hugging_face.NAMES[config.architecture])
     architecture = file.metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in GGUF:
         raise UnsupportedError(f"architecture {architecture!r:.60}", sorted(GGUF))
-    return Description(with_f32_vectors(file), from_gguf(file), GGUF[architecture], None)
+    return Description(_widened(file), from_gguf(file), GGUF[architecture], None)
+
+
+def _widened(file: ModelFile) -> ModelFile:
+    """The file, with vectors and positions in F32 where any has another type."""
+    for name, tensor in file.tensors.items():
+        if tensor.block.name != "F32" and (len(tensor.shape) == 1 or name.endswith(POSITIONS)):
+            from realizar_lambda.architectures.widening import with_f32_vectors
+
+            return with_f32_vectors(file, POSITIONS)
+    return file
 
 
 def build(

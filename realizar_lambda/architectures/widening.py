@@ -17,13 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from realizar_lambda.tensor import Tensor
 
-POSITIONS = frozenset(("position_embd.weight", "wpe.weight"))
-"""Matrices that are added, not multiplied, by GGUF's and by Hugging Face's name."""
 
+def with_f32_vectors(file: ModelFile, positions: tuple[str, ...]) -> ModelFile:
+    """The file, or where vectors in it have another plain type or positions another type, one with copies in F32.
 
-def with_f32_vectors(file: ModelFile) -> ModelFile:
-    """The file, or where vectors in it have another plain type or positions another type, one with copies in F32."""
-    found = {name: _widened(tensor) for name, tensor in file.tensors.items() if _is_due(tensor)}
+    `positions` is how the names of position tables end.
+    """
+    found = {name: _widened(tensor) for name, tensor in file.tensors.items() if _is_due(tensor, positions)}
     return replaced(file, {**file.tensors, **found}) if found else file
 
 
@@ -35,12 +35,13 @@ def replaced(file: ModelFile, tensors: dict[str, Tensor]) -> ModelFile:
     )  # fmt: skip
 
 
-def _is_due(tensor: Tensor) -> bool:
+def _is_due(tensor: Tensor, positions: tuple[str, ...]) -> bool:
     is_wide = not tensor.shape or tensor.shape[-1] > MAX_WIDTH
     if tensor.block.name == "F32" or tensor.block.name not in MATMUL_BLOCKS or is_wide:
         return False
-    is_table = tensor.name.removeprefix("transformer.") in POSITIONS and len(tensor.shape) == 2
-    return is_table or (len(tensor.shape) == 1 and not tensor.block.is_quantized)
+    if len(tensor.shape) == 1:
+        return not tensor.block.is_quantized
+    return len(tensor.shape) == 2 and tensor.name.endswith(positions)
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class FakeContext:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.n_cache_bytes = 64 * capacity
         self.ids = array("i")
         self._logits = array("f", [0.0] * N_VOCAB)
         self._view = memoryview(self._logits)

@@ -82,7 +82,7 @@ def measure(size: str, block: str, n_tokens: int, n_rounds: int) -> dict[str, ob
         "prefix_bytes": n_bytes,
         "prefix_bytes_on_disk": n_held,
         "samples": results.rounded_all(samples),
-        "summaries": results.summaries(samples),
+        "summary": results.summaries(samples),
     }
 
 

@@ -98,6 +98,21 @@ def stored() -> dict[str, dict[str, Any]]:
                 for name in ("empty", "realizar")
             },
         },
+        "perplexity": {
+            **STAMP,
+            "n_stories": 116,
+            "n_tokens": 39_446,
+            "rows": {
+                "as checked in": {"n_bytes": 3_971_392, "mean_surprise": 2.0},
+                "Q4_K_M": {"n_bytes": 2_389_824, "mean_surprise": 2.01},
+            },
+        },
+        "prefix": {
+            **STAMP,
+            "settings": {"size": "110M", "block": "Q4_K", "tokens": 1024, "rounds": 2},
+            "prefix_bytes": 56_688_640,
+            "samples": {"cold": [1000.0, 1000.0], "file": [50.0, 50.0], "warm": [25.0, 25.0]},
+        },
         "quantization_error": {
             **STAMP,
             "errors": {"gaussian": {name: {"ours": [0.07, 0.06], "ggml": [0.08, 0.06]} for name in ENCODED_TYPES}},
@@ -154,6 +169,18 @@ def test_only_what_stands_between_the_marks_is_rewritten() -> None:
 def test_an_encoders_cell_has_its_error_and_how_far_it_is_from_ggmls() -> None:
     lines = TABLES["quantization_error"](stored().get)
     assert lines[2].startswith("| gaussian | 7.00% (-12.5%, +0.0%) |")
+
+
+def test_what_quantising_costs_is_a_share_of_the_perplexity() -> None:
+    lines = TABLES["perplexity"](stored().get)
+    assert lines[2] == "| as checked in | 3.97 | 7.389 | +0.00% |"
+    assert lines[3] == "| Q4_K_M | 2.39 | 7.463 | +1.01% |"
+
+
+def test_a_prefix_file_stands_beside_computing_the_prompt() -> None:
+    lines = TABLES["prefix"](stored().get)
+    assert lines[2] == "| prompt computed | 1000.0 [1000.0, 1000.0] | 1.000 x |"
+    assert lines[3] == "| prefix mapped from a file | 50.0 [50.0, 50.0] | 0.050 x |"
 
 
 def test_errors_of_logits_stand_beside_llama_cpps() -> None:

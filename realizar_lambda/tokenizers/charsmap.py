@@ -15,6 +15,9 @@ import struct
 
 from realizar_lambda.errors import FormatError
 
+MAX_KEY_BYTES = 256
+"""Longest key that is looked for: the map of a hostile file may be a circle."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +49,7 @@ class Charsmap:
         length, value = 0, 0
         try:
             place = _offset(nodes[0])
-            for i in range(start, len(data)):
+            for i in range(start, min(len(data), start + MAX_KEY_BYTES)):
                 byte = data[i]
                 place ^= byte
                 node = nodes[place]

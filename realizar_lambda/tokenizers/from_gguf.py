@@ -236,12 +236,14 @@ def _unigram(metadata: Metadata, kind: Kind) -> Tokenizer:
     vocabulary.use_flags("fuses_unknown")
     vocabulary.use_unknown(metadata.token("unknown", len(vocabulary), 2) or 0)
     blob = metadata.numbers("precompiled_charsmap")
+    removes_extra_spaces = metadata.flag("remove_extra_whitespaces", False)
     normalizer = Normalizer(
         Charsmap(metadata.path, blob.tobytes()) if blob is not None and len(blob) else None,
-        removes_extra_spaces=metadata.flag("remove_extra_whitespaces", False),
+        removes_extra_spaces=removes_extra_spaces,
         kept=tuple(vocabulary.text(token).decode("utf-8", "replace") for token in vocabulary.of_types((USER_DEFINED,))),
     )
-    has_prefix = metadata.flag("add_space_prefix", False)
+    # Where spaces are merged llama.cpp begins every word with one, the first too, whatever the prefix is to be.
+    has_prefix = metadata.flag("add_space_prefix", False) or removes_extra_spaces
     model = Unigram(
         vocabulary,
         prefix=ALWAYS if has_prefix else NEVER,

@@ -32,6 +32,12 @@ def _wants_prefix(rule: int, is_first: bool, is_start: bool) -> bool:
     return rule == ALWAYS or (rule == AT_STARTS and is_start) or (rule == AT_FIRST and is_first)
 
 
+CLEANED = {
+    b" " + text: text for text in (b".", b"?", b"!", b",", b"'s", b"'m", b"'ve", b"'re", b"n't")
+}  # fmt: skip
+"""WordPiece's pieces that are written without the space before them."""
+
+
 class ByteLevel:
     """Byte-level BPE. With `adds_space` a stretch that begins with no space gets one."""
 
@@ -154,10 +160,6 @@ class WordPiece:
 
     __slots__ = ("mark", "max_characters", "split_words", "vocabulary")
 
-    CLEANED = ((b" .", b"."), (b" ?", b"?"), (b" !", b"!"), (b" ,", b","), (b" 's", b"'s"), (b" 'm", b"'m"),
-               (b" 've", b"'ve"), (b" 're", b"'re"), (b" n't", b"n't"))  # fmt: skip
-    """Pieces written without the space before them."""
-
     def __init__(self, vocabulary: Vocabulary, split_words: Normalize, *, mark: str, max_characters: int) -> None:
         self.vocabulary = vocabulary
         self.split_words = split_words
@@ -178,7 +180,7 @@ class WordPiece:
         if self.vocabulary.types[token] != NORMAL:
             return text
         piece = text.replace(self.mark.encode(), b" ")
-        return dict(self.CLEANED).get(piece, piece)
+        return CLEANED.get(piece, piece)
 
     def first_piece(self, piece: bytes) -> bytes:
         """`piece` where nothing stands before it."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from vocabularies import mixed_texts, unicode_text
+from vocabularies import metadata, mixed_texts, unicode_text
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.tokenizers import load
 from realizar_lambda.tokenizers.charsmap import Charsmap
+from realizar_lambda.tokenizers.from_gguf import from_metadata
 
 sentencepiece = pytest.importorskip("sentencepiece")
 
@@ -30,6 +31,7 @@ RECIPES = {
     },
     "bpe with symbols": {"model_type": "bpe", "vocab_size": 500, "user_defined_symbols": ["Alice", "ing", "中"]},
     "bpe across words": {"model_type": "bpe", "vocab_size": 500, "split_by_whitespace": False},
+    "unigram as it is": {"model_type": "unigram", "vocab_size": 500, "normalization_rule_name": "identity"},
     "no bos": {"model_type": "unigram", "vocab_size": 300, "bos_id": -1, "eos_id": 1, "unk_id": 2, "pad_id": 0},
 }  # fmt: skip
 
@@ -108,6 +110,28 @@ def test_llama_2_cuts_any_unicode_as_the_library_does(data_dir: Path) -> None:
     check()
     prose = (data_dir / "corpora" / "pride_and_prejudice.txt").read_text()[:120_000]
     assert ours.encode(prose, add_special=False) == theirs.encode(prose)
+
+
+def test_a_unigram_vocabulary_in_gguf_metadata_cuts_texts_alike(data_dir: Path, trained) -> None:
+    theirs, _ = trained("unigram as it is")
+    tokens = range(theirs.get_piece_size())
+    types = [2 if theirs.is_unknown(token) else 3 if theirs.is_control(token) else 1 for token in tokens]
+    values = metadata(
+        [theirs.id_to_piece(token) for token in tokens],
+        "t5",
+        types=types,
+        scores=[theirs.get_score(token) for token in tokens],
+        unknown_token_id=0,
+        eos_token_id=2,
+        add_space_prefix=True,
+        remove_extra_whitespaces=True,
+    )
+    ours = from_metadata("unigram", values)
+    for text in mixed_texts(data_dir):
+        if "\0" not in text:
+            assert ours.encode(text, add_special=False) == theirs.encode(text), text
+    assert ours.encode("Alice") == [*theirs.encode("Alice"), 2]
+    assert ours.decode(ours.encode("  Alice  was ")) == "Alice was"
 
 
 def test_eos_ends_texts_where_there_is_no_bos(trained) -> None:

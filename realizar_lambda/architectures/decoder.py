@@ -116,7 +116,9 @@ class Decoder:
         """Rows begin to end - 1 of a matrix or vector, in place."""
         row_bytes = len(tensor.data) // tensor.shape[0]
         return tensor._replace(
-            shape=(end - begin, *tensor.shape[1:]), data=tensor.data[begin * row_bytes : end * row_bytes]
+            name=f"{tensor.name}[{begin}:{end}]",
+            shape=(end - begin, *tensor.shape[1:]),
+            data=tensor.data[begin * row_bytes : end * row_bytes],
         )
 
     # Equations

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracles import architecture_fixtures, gguf_model, transformer
+from oracles.program import Machine
 from tiny_decoders import relative_rms, write
 
 from realizar_lambda import native
@@ -53,6 +54,20 @@ def test_a_family_gives_the_logits_of_transformers_and_of_the_oracle(
     for found in (model.logits(ids), token_by_token(model, ids)):
         assert relative_rms(found, expected) < EXACT
         assert relative_rms(found, exact) < EXACT
+
+
+def test_the_reference_executor_gives_the_same_logits(name: str, tmp_path: Path) -> None:
+    """The program itself, without a kernel: only the cache's f32 is not exact."""
+    *_, ids, _, exact = fixture(name)
+    program, token_ids = opened(tmp_path, name, n_threads=1).program(len(ids), len(ids))
+    machine = Machine(program)
+    machine.write(token_ids, ids)
+    machine.run(len(ids), first="main")
+    stream, last = (next(b for b in program.buffers if b.name == wanted) for wanted in ("stream", "last"))
+    for begin in range(0, len(ids), last.rows):
+        rows = machine.rows(stream, len(ids))[begin : begin + last.rows]
+        machine.write(last, rows)
+        assert relative_rms(machine.run(len(rows), first="head"), exact[begin : begin + last.rows]) < 1e-6
 
 
 def test_matrices_of_halves_give_the_same_logits(name: str, tmp_path: Path, library: native.Library) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "tokenize": ("tokenize", "cut a text into a model's tokens, or write the text of token ids"),
     "generate": ("generate", "write on from a prompt, or answer in a chat, as the text comes"),
     "perplexity": ("perplexity", "measure how well a model foresees a text"),
+    "prefix": ("prefix", "compute what many prompts begin with once, into a file beside the model"),
     "predict": ("predict", "classify one row of features with a model"),
     "lambda-report": ("lambda_report", "show a deployed function's cold starts, from its CloudWatch logs"),
     "serve": ("serve", "answer over HTTP on a local port, as the function does in Lambda"),

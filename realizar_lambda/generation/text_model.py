@@ -5,6 +5,8 @@ It knows how a request is made and no step of how it is answered.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,12 +39,25 @@ class TextModel:
         return self._tokenizer
 
     @property
+    def prefix_path(self) -> str:
+        """Where a prefix lies that is used without being asked for: the model's file with `.prefix` added."""
+        return self.model_file.path.rstrip("/") + ".prefix"
+
+    @property
     def contexts(self) -> ContextPool:
-        """The contexts kept between generations."""
+        """The contexts kept between generations, and the prefix beside the model where there is one.
+
+        Raises what `load_prefix` raises.
+        """
         if self._contexts is None:
             from realizar_lambda.generation.contexts import ContextPool
 
-            self._contexts = ContextPool(self)  # type: ignore[arg-type]
+            contexts = ContextPool(self)  # type: ignore[arg-type]
+            if os.path.exists(self.prefix_path):
+                from realizar_lambda.generation.snapshot import open_snapshot
+
+                contexts.add(open_snapshot(self.prefix_path, self))  # type: ignore[arg-type]
+            self._contexts = contexts
         return self._contexts
 
     def generate(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 
 import pytest
 
+from realizar_lambda import cli
 from realizar_lambda.errors import CapacityError, FormatError, RequestError, UnsupportedError
 from realizar_lambda.generation.contexts import MIN_BATCH
 from realizar_lambda.generation.snapshot import ALIGNMENT, HEAD, fingerprint, open_snapshot, restore, save
@@ -84,6 +86,30 @@ def test_the_file_is_not_written_to(llm, path):
     model.load_prefix(str(path))
     generate(model, IDS)
     assert path.read_bytes() == before
+
+
+def test_the_prefix_beside_a_model_is_used_without_being_asked_for(stories, tmp_path, capsys):
+    copy = tmp_path / "model.gguf"
+    shutil.copy(stories / "stories260K-f32.gguf", copy)
+    (tmp_path / "system").write_text("You tell stories of dragons.", encoding="utf-8")
+    assert cli.main(["prefix", str(copy), "--chat", "--file", str(tmp_path / "system"), "--room", "64"]) == 0
+    assert capsys.readouterr().err.startswith(f"{copy}.prefix: ")
+    model = LanguageModel.open(str(copy), n_threads=1)
+    messages = [{"role": "system", "content": "You tell stories of dragons."}, {"role": "user", "content": "Go on"}]
+    warm = model.chat(messages, max_tokens=5, temperature=0)
+    cold = model.chat(messages, max_tokens=5, temperature=0, share_key="other")
+    assert warm.usage.cached_tokens == len(model.tokenizer.encode("System: You tell stories of dragons.\n"))
+    assert (warm.token_ids, cold.usage) == (cold.token_ids, warm.usage)
+
+
+def test_a_damaged_prefix_beside_a_model_is_an_error_at_the_first_request(stories, tmp_path):
+    copy = tmp_path / "model.gguf"
+    shutil.copy(stories / "stories260K-f32.gguf", copy)
+    (tmp_path / "model.gguf.prefix").write_bytes(b"RLPREFIX")
+    model = LanguageModel.open(str(copy), n_threads=1)
+    for _ in range(2):
+        with pytest.raises(FormatError, match=r"model\.gguf\.prefix, byte 0"):
+            model.generate("Once", max_tokens=1)
 
 
 def test_a_file_may_go_once_it_is_loaded(llm, path):

@@ -89,7 +89,7 @@ def test_any_unicode_is_cut_as_the_library_does(trained, name: str) -> None:
     theirs, ours = trained(name)
 
     @given(text=unicode_text.filter(lambda text: "\0" not in text))
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     def check(text: str) -> None:
         assert ours.encode(text, add_special=False) == theirs.encode(text)
 
@@ -101,14 +101,14 @@ def test_llama_2_cuts_any_unicode_as_the_library_does(data_dir: Path) -> None:
     theirs, ours = sentencepiece.SentencePieceProcessor(model_file=path), load(path)
 
     @given(text=unicode_text.filter(lambda text: "\0" not in text))
-    @settings(max_examples=300, deadline=None, derandomize=True)
+    @settings(max_examples=120, deadline=None, derandomize=True)
     def check(text: str) -> None:
         ids = theirs.encode(text)
         assert ours.encode(text, add_special=False) == ids
         assert ours.decode(ids) == theirs.decode(ids)
 
     check()
-    prose = (data_dir / "corpora" / "pride_and_prejudice.txt").read_text()[:120_000]
+    prose = (data_dir / "corpora" / "pride_and_prejudice.txt").read_text()[:40_000]
     assert ours.encode(prose, add_special=False) == theirs.encode(prose)
 
 
@@ -142,7 +142,7 @@ def test_eos_ends_texts_where_there_is_no_bos(trained) -> None:
 
 def test_long_texts_are_summed_as_the_library_sums_them(data_dir: Path, trained) -> None:
     theirs, ours = trained("unigram")
-    prose = (data_dir / "corpora" / "pride_and_prejudice.txt").read_text()[:250_000]
+    prose = (data_dir / "corpora" / "pride_and_prejudice.txt").read_text()[:150_000]
     assert ours.encode(prose, add_special=False) == theirs.encode(prose)
 
 
@@ -159,7 +159,7 @@ def test_models_that_we_do_not_have_are_refused_by_name(data_dir: Path, tmp_path
         load(tmp_path / "suffix.model")
     train(model_prefix=str(tmp_path / "raw"), vocab_size=200, **options)
     whole = (tmp_path / "raw.model").read_bytes()
-    for size in range(1, len(whole), 997):
+    for size in range(1, len(whole), 9973):
         (tmp_path / "cut.model").write_bytes(whole[:size])
         try:
             load(tmp_path / "cut.model")

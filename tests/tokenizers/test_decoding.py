@@ -26,7 +26,7 @@ def test_a_stream_gives_what_decode_gives_in_whole_characters(data_dir: Path, na
 
 
 @given(ids=st.lists(st.integers(0, 261), max_size=30))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 def test_a_stream_of_any_bytes_is_decode(ids: list[int]) -> None:
     stream = BYTES.stream_decoder(is_start=True)
     assert "".join(map(stream.feed, ids)) + stream.finish() == BYTES.decode(ids)
@@ -80,7 +80,7 @@ def test_lone_surrogates_are_refused_with_their_place(text: str) -> None:
 
 
 @given(text=unicode_text)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 def test_any_text_comes_back_through_bytes(text: str) -> None:
     assert BYTES.decode(BYTES.encode(text)) == text.replace("▁", " "), "the mark and the space are one"
 

@@ -11,7 +11,7 @@ from vocabularies import GGUF_NAMES, gguf
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize("name", GGUF_NAMES)
+@pytest.mark.parametrize("name", ["llama-bpe", "deepseek-llm", "llama-spm", "bert-bge"])
 @pytest.mark.parametrize("unit", ["a", " ", "😀"])
 def test_a_megabyte_of_one_character_is_encoded_in_linear_time(data_dir: Path, name: str, unit: str) -> None:
     tokenizer = gguf(data_dir, name)
@@ -26,7 +26,7 @@ def test_a_megabyte_of_one_character_is_encoded_in_linear_time(data_dir: Path, n
 @pytest.mark.parametrize("unit", ["a", " ", "\n", "😀", "ab ", "\u0301"])
 def test_a_long_run_comes_back(data_dir: Path, name: str, unit: str) -> None:
     tokenizer = gguf(data_dir, name)
-    text = unit * 10_000
+    text = unit * 4_000
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
@@ -50,4 +50,4 @@ def test_doubling_a_run_doubles_the_time_at_most_about(data_dir: Path) -> None:
         return best
 
     seconds(1000)
-    assert seconds(800_000) < 12 * seconds(200_000), "4 in theory, and the heap outgrows a cache"
+    assert seconds(400_000) < 12 * seconds(100_000), "4 in theory, and the heap outgrows a cache"

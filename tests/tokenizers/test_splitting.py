@@ -71,14 +71,14 @@ def split_with_re(pattern: str, text: str) -> list[str]:
     ],
 )
 @given(text=st.text(alphabet="abcd -]\n", max_size=12))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_the_automaton_finds_the_match_that_backtracking_finds(pattern: str, text: str) -> None:
     expected = split_with_re(pattern.replace("$", r"\Z"), text)
     assert pieces(text, Stage(pattern)) == expected
 
 
 @given(text=st.text(alphabet="a \n\t", max_size=12))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_runs_at_line_ends_are_found_as_backtracking_finds_them(text: str) -> None:
     expected = split_with_re(r"\s+(?=\n|\Z)", text)
     assert pieces(text, Stage(r"\s+$", has_lines=True)) == expected
@@ -130,12 +130,12 @@ def test_patterns_that_are_not_understood_are_refused_by_name(pattern: str, what
 
 
 @pytest.mark.parametrize("name", STORED["lengths"])
-@pytest.mark.parametrize("unit", ["a", " ", "\n", "1", "😀", "' ", "a ", "\u3000"])
-def test_a_long_run_takes_linear_time(name: str, unit: str) -> None:
+def test_a_long_run_takes_linear_time(name: str) -> None:
     vocabulary = Vocabulary("v", PackedStrings.from_bytes([b"x"]), None)
     vocabulary.use_splitter(PreTokenizer(FAMILIES[name].stages))
-    text = (unit * (100_000 // len(unit.encode())) + "x").encode()
-    started = time.thread_time()
-    found = vocabulary.split(text)
-    assert time.thread_time() - started < 0.5
-    assert b"".join(found) == text
+    for unit in ("a", " ", "\n", "1", "😀", "' ", "a ", "\u3000"):
+        text = (unit * (100_000 // len(unit.encode())) + "x").encode()
+        started = time.thread_time()
+        found = vocabulary.split(text)
+        assert time.thread_time() - started < 0.5, unit
+        assert b"".join(found) == text

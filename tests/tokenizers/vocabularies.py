@@ -44,7 +44,7 @@ def mixed_texts(data_dir: Path) -> tuple[str, ...]:
         text = (corpus / name).read_text(encoding="utf-8")
         texts += [text[i : i + 400] for i in range(0, len(text), 400)]
     texts += [text for text, _ in reference_cases(data_dir, "gpt-2")]
-    texts.append((data_dir / "corpora" / "alice29.txt").read_text()[:30_000])
+    texts.append((data_dir / "corpora" / "alice29.txt").read_text()[:12_000])
     return tuple(text for text in texts if is_assigned(text))
 
 

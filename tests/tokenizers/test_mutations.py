@@ -107,8 +107,8 @@ def test_a_tokenizer_json_with_one_value_changed_is_read_or_refused(
                 continue
             n_read += 1
             use(tokenizer)
-    assert n_read > 100
-    assert n_refused > 100
+    assert n_read > 40
+    assert n_refused > 40
 
 
 def test_random_bytes_as_tokens_and_merges_are_read_or_refused() -> None:

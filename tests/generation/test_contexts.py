@@ -90,6 +90,15 @@ def test_another_keys_memory_leaves_no_trace(llm):
     assert found.usage.cached_tokens == 0
 
 
+@pytest.mark.parametrize("n", [4, 31, 32, 33, 100])
+def test_what_memory_held_before_is_never_part_of_an_answer(model, n):
+    """Every byte of the cache is set, so that its numbers are NaN."""
+    clean, used = model.context(128), model.context(128)
+    used.cache.cast("B")[:] = b"\xff" * used.cache.nbytes
+    assert bytes(used.evaluate(IDS[:n])) == bytes(clean.evaluate(IDS[:n]))
+    assert bytes(used.step(5)) == bytes(clean.step(5))
+
+
 def test_a_context_that_would_lose_more_than_it_gives_is_left_alone(llm):
     assert known(llm, IDS) == 0
     assert known(llm, [*IDS[:10], *[7] * 30]) == 0

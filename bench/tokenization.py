@@ -159,6 +159,10 @@ def measure(rounds: int) -> dict[str, object]:
         "versions": machine.versions(sys.executable, ("tokenizers", "sentencepiece")),
         "settings": {"rounds": rounds, "bytes": N_BYTES},
         "samples": samples,
+        "summary": {
+            title: {work: results.summaries(values) for work, values in works.items()}
+            for title, works in samples.items()
+        },
     }
 
 

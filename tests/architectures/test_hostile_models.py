@@ -283,7 +283,7 @@ def check_mutants(folder: Path, n_examples: int) -> None:
 
 
 def test_mutants_are_answered_or_refused_and_never_crash(tmp_path: Path) -> None:
-    check_mutants(tmp_path, 300)
+    check_mutants(tmp_path, 200)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from realizar_lambda.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from realizar_lambda.formats.model_file import ModelFile
 
@@ -40,14 +41,25 @@ class Prediction(namedtuple("Prediction", "index label probabilities")):
     __slots__ = ()
 
 
-class Ready(namedtuple("Ready", "session rows row fault out call arguments")):
+class Ready:
     """A session for features of one element, with what a prediction touches looked up once.
 
-    `rows` are the bytes of MAX_BATCH rows of features, `row` those of the first; `fault` (MAX_BATCH,) and `out`
-    (MAX_BATCH, n_outputs) are f32 views; `call(arguments)` runs the program on the first row.
+    `rows` are the bytes of MAX_BATCH rows of features, `row` those of the first, `numbers` the first as f32 values;
+    `fault` (MAX_BATCH,) and `out` (MAX_BATCH, n_outputs) are f32 views, `first` the first row of `out`;
+    `call(arguments)` runs the program on the first row. One that is not made yet has none of them.
     """
 
-    __slots__ = ()
+    __slots__ = ("arguments", "call", "fault", "first", "numbers", "out", "row", "rows", "session")
+
+    session: Session
+    rows: memoryview[Any]
+    row: memoryview[Any]
+    numbers: memoryview[Any]
+    fault: memoryview[Any]
+    out: memoryview[Any]
+    first: memoryview[Any]
+    call: Callable[[int], None]
+    arguments: int
 
 
 _READERS = {
@@ -78,6 +90,7 @@ class Classifier:
         self._team = native.Team(1, library or native.library())
         self._names = self.labels or tuple(str(index) for index in range(self.n_outputs))
         self._ready: dict[str, Ready] = {}
+        self._f32 = Ready()
         self._lock = allocate_lock()
 
     @classmethod
@@ -90,25 +103,34 @@ class Classifier:
 
     def predict(self, features: object) -> Prediction:
         """Classify one row of features (n_inputs,). RequestError where they do not fit or are not finite."""
-        element, raw = self._raw(features)
-        ready = self._ready.get(element) or self._make_ready(element)
-        self._lock.acquire()
+        lock = self._lock
+        lock.acquire()
         try:
-            ready.row[:] = raw
+            ready = self._f32
+            try:
+                # an assignment checks what it must: a buffer of f32, of just this many values
+                ready.numbers[:] = features  # type: ignore[call-overload]
+            except (AttributeError, TypeError, ValueError, BufferError):
+                ready = self._take(features)
             ready.call(ready.arguments)
             if ready.fault[0] != 0.0:
                 raise self._not_finite(ready, 0)
             if self._is_binary:
                 probability = ready.out[0]
-                if probability != probability:
-                    raise _overflow()
             else:
-                probabilities = ready.out[: self._model.n_outputs].tolist()
+                probabilities = ready.first.tolist()
         finally:
-            self._lock.release()
+            lock.release()
         if self._is_binary:
             return self._binary(probability)
         return self._most_probable(probabilities)
+
+    def _take(self, features: object) -> Ready:
+        """Put features of any form in their place; the lock is held."""
+        element, raw = self._raw(features)
+        ready = self._ready.get(element) or self._make_ready(element)
+        ready.row[:] = raw
+        return ready
 
     def predict_batch(self, rows: Sequence[object]) -> list[Prediction]:
         """Classify many rows; a two-dimensional array of numbers counts as its rows.
@@ -136,9 +158,10 @@ class Classifier:
         self, element: str, rows: list[bytes | memoryview], first: int, predictions: list[Prediction]
     ) -> None:
         """Classify at most MAX_BATCH rows of one element, the first of which is row number `first`."""
-        ready = self._ready.get(element) or self._make_ready(element)
-        n, width = self._model.n_outputs, len(ready.row)
+        n = self._model.n_outputs
         with self._lock:
+            ready = self._ready.get(element) or self._make_ready(element)
+            width = len(ready.row)
             ready.rows[: len(rows) * width] = b"".join(rows)
             ready.session.run(len(rows))
             faults = ready.fault[: len(rows)].tolist()
@@ -156,18 +179,22 @@ class Classifier:
                 raise _in_row(first + number, error) from None
 
     def _make_ready(self, element: str) -> Ready:
-        """What answers features of "f32" or "u8", made on first use."""
-        with self._lock:
-            if element not in self._ready:
-                built = mlp.build(self._model, element=element, max_tokens=MAX_BATCH)
-                session = Session(built.program, self._team)
-                rows = session.view(built.input, MAX_BATCH).cast("B")
-                out = session.view(built.program.output, MAX_BATCH)
-                call, arguments = session.prepared_call(1, holds_gil=True)
-                fault = session.view(built.fault, MAX_BATCH)
-                row = rows[: len(rows) // MAX_BATCH]
-                self._ready[element] = Ready(session, rows, row, fault, out, call, arguments)
-            return self._ready[element]
+        """What answers features of "f32" or "u8", made on first use; the lock is held."""
+        built = mlp.build(self._model, element=element, max_tokens=MAX_BATCH)
+        session = Session(built.program, self._team)
+        rows = session.view(built.input, MAX_BATCH).cast("B")
+        row = rows[: len(rows) // MAX_BATCH]
+        out = session.view(built.program.output, MAX_BATCH)
+        made = Ready()
+        made.session, made.rows, made.row, made.out = session, rows, row, out
+        made.numbers = row.cast("f") if element == "f32" else row
+        made.first = out[: self._model.n_outputs]
+        made.fault = session.view(built.fault, MAX_BATCH)
+        made.call, made.arguments = session.prepared_call(1, holds_gil=True)
+        self._ready[element] = made
+        if element == "f32":
+            self._f32 = made
+        return made
 
     def _binary(self, probability: float) -> Prediction:
         if probability != probability:
@@ -175,7 +202,7 @@ class Classifier:
         index = 1 if probability >= 0.5 else 0
         return _new(Prediction, (index, self._names[index], (1.0 - probability, probability)))
 
-    def _most_probable(self, probabilities: list[float]) -> Prediction:
+    def _most_probable(self, probabilities: Sequence[float]) -> Prediction:
         if not isfinite(sum(probabilities)):
             raise _overflow()
         index = probabilities.index(max(probabilities))

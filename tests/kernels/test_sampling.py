@@ -72,7 +72,7 @@ def make_logits(n: int, kind: str, seed: int) -> np.ndarray:
     return z
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(
     n=SIZES, kind=KINDS, seed=st.integers(-(1 << 63), (1 << 63) - 1), n_drawn=st.integers(0, 5),
     temperature=st.sampled_from([0.0, 1e-30, 0.3, 1.0, 2.0]),
@@ -96,7 +96,7 @@ def test_a_draw_equals_the_oracles(
         assert found[0] == expected
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=st.data(), n=st.sampled_from([5, 64, 100]), seed=st.integers(0, 1 << 30))
 def test_adjusted_logits_equal_the_oracles(libraries, data, n, seed) -> None:
     """Seen through two greedy draws, the first of which the second's penalties count."""

@@ -88,7 +88,7 @@ class FakeGenerator(TextModel):
     tokenizer = FakeTokenizer()
 
     def __init__(self) -> None:
-        self.model_file = SimpleNamespace(metadata={}, format="gguf-v3", checks={}, buffer=b"")
+        self.model_file = SimpleNamespace(path="fake.gguf", metadata={}, format="gguf-v3", checks={}, buffer=b"")
         self.config = SimpleNamespace(context_length=64)
 
     def context(self, capacity: int) -> FakeContext:

@@ -16,7 +16,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, _PassArg, pass_context
 from jinja2.visitor import NodeTransformer
 
-from realizar_lambda.chat.metering import MAX_INTEGER_BITS, Meter, check_weight
+from realizar_lambda.chat.growth import MAX_INDENT, OPERATORS, check_filter, check_text_method
+from realizar_lambda.chat.metering import Meter
 from realizar_lambda.errors import RealizarError, RequestError, UnsupportedError
 
 TYPE_CHECKING = False
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
     from jinja2.parser import Parser
 
-MAX_TEMPLATE_CHARACTERS = 1 << 18
+MAX_TEMPLATE_CHARACTERS = 1 << 16
 MAX_RANGE = 10_000
-MAX_INDENT = 16
 MAX_DATE_FORMAT = 100
 METER = "\0meter"
 """The variable that holds a rendering's meter: no template can write its name."""
@@ -53,9 +53,9 @@ METHODS: dict[type, frozenset[str]] = {
 """The attributes that a template may reach, by type; a namespace's are its own."""
 
 FILTER_NAMES = (
-    "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "int", "items", "join",
-    "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round",
-    "safe", "select", "selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper",
+    "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "indent", "int", "items",
+    "join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse",
+    "round", "safe", "select", "selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper",
 )  # fmt: skip
 CONCAT, COUNT, STEP, WEIGH, WRITE = " concat", " count", " step", " weigh", " write"
 """Filters that only the metering of a template's tree uses: no template can write their names."""
@@ -126,7 +126,7 @@ class Environment(ImmutableSandboxedEnvironment):  # type: ignore[misc]
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, autoescape=False, extensions=[Generation, "jinja2.ext.loopcontrols"]
         )
-        self.filters = {name: _counted_filter(FILTERS[name]) for name in FILTER_NAMES}
+        self.filters = {name: _counted_filter(name) for name in FILTER_NAMES}
         self.filters |= {
             "tojson": pass_context(_tojson),
             CONCAT: pass_context(lambda context, values: _meter_of(context).concatenated(values)),
@@ -150,31 +150,26 @@ class Environment(ImmutableSandboxedEnvironment):  # type: ignore[misc]
         meter.step()
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, str):
-            _check_text_method(owner, __obj.__name__, args)
+            args = tuple(list(arg) if _is_iterator(arg) else arg for arg in args)
+            check_text_method(owner, __obj.__name__, args)
         return meter.weighed(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         _meter_of(context).step()
-        _CHECKS[operator](left, right)
+        OPERATORS[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
 
-def _counted_filter(function: Callable[..., Any]) -> Callable[..., Any]:
+def _counted_filter(name: str) -> Callable[..., Any]:
     """A filter of Jinja's whose value is weighed, and its arguments where it repeats them."""
+    function = FILTERS[name]
     wants = _PassArg.from_obj(function)
 
     def counted(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         meter = _meter_of(context)
-        meter.weighed(value)
-        if function is FILTERS["replace"]:
-            _check_text_method(str(value), "replace", tuple(map(str, args)))
-        elif function is FILTERS["join"]:
-            value = list(value)
-            between = str(args[0]) if args else str(kwargs.get("d", ""))
-            check_weight(sum(len(str(item)) + len(between) for item in value))
-        elif function is FILTERS["sum"]:
-            value = list(value)
-            check_weight(sum(len(item) for item in value if hasattr(item, "__len__")))
+        if _is_iterator(value):
+            value = list(meter.counted(value))
+        check_filter(name, meter.weighed(value), args, kwargs)
         first = {
             _PassArg.context: (context,),
             _PassArg.eval_context: (context.eval_ctx,),
@@ -184,6 +179,11 @@ def _counted_filter(function: Callable[..., Any]) -> Callable[..., Any]:
 
     wrapped: Callable[..., Any] = pass_context(counted)
     return wrapped
+
+
+def _is_iterator(value: Any) -> bool:
+    """Whether a value can be gone through only once."""
+    return hasattr(value, "__next__")
 
 
 def _tojson(
@@ -214,40 +214,6 @@ def _range(*bounds: int) -> range:
     if len(made) > MAX_RANGE:
         raise UnsupportedError(f"a range of {len(made)} in a chat template", f"at most {MAX_RANGE}")
     return made
-
-
-def _check_text_method(text: str, name: str, args: tuple[Any, ...]) -> None:
-    """Refuse a method whose result would be too long, before it is made."""
-    if name == "replace" and len(args) >= 2:
-        check_weight(len(text) + text.count(str(args[0])) * len(str(args[1])))
-    elif name == "join" and args:
-        check_weight(sum(len(text) + len(item) for item in args[0]))
-
-
-def _check_sum(left: Any, right: Any) -> None:
-    if hasattr(left, "__len__") and hasattr(right, "__len__"):
-        check_weight(len(left) + len(right))
-
-
-def _check_product(left: Any, right: Any) -> None:
-    for one, other in ((left, right), (right, left)):
-        if isinstance(other, int) and hasattr(one, "__len__"):
-            check_weight(len(one) * max(other, 0))
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_INTEGER_BITS:
-        check_weight(1 << 62)
-
-
-def _check_power(left: Any, right: Any) -> None:
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_INTEGER_BITS:
-        check_weight(1 << 62)
-
-
-def _check_remainder(left: Any, right: Any) -> None:
-    if isinstance(left, (str, bytes)):
-        raise UnsupportedError("% with a text in a chat template", "% with numbers")
-
-
-_CHECKS = {"+": _check_sum, "*": _check_product, "**": _check_power, "%": _check_remainder}
 
 
 @lru_cache(maxsize=8)

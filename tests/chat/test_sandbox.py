@@ -112,6 +112,16 @@ HEAVY = {
     "a wide column": "{{ [1] | batch(10 ** 10, 0) | list }}",
     "a padded text": "{{ 'x'.ljust(10 ** 10) }}",
     "a template of any length": "x" * (sandbox.MAX_TEMPLATE_CHARACTERS + 1),
+    "squaring by replace with names": again("'xx'", "n.s | replace(old='x', new=n.s)"),
+    "many digits of a round": "{{ 1.5 | round(10 ** 9, 'ceil') }}",
+    "more digits of a round": "{{ 1.5 | round(method='floor', precision=10 ** 9) }}",
+    "a wide indent": "{{ 'x' | indent(10 ** 9, true) }}",
+    "an indent by a text": "{{ 'x' | indent('x' * 1000000, true) }}",
+    "characters of a long text": "{{ ('é' * 4000000) | list | length }}",
+    "words of a long text": "{{ ('a ' * 2000000).split() | length }}",
+    "pieces of a long text": "{{ ('a,' * 2000000).split(',') | length }}",
+    "a list of many": "{{ ([1] * 70000) | length }}",
+    "many statements": "{{ a }}" * 9000 + "{{ 1 ** 9999999999 ** 99 }}",
     "many brackets": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "many nested loops": "{% for a in [1] %}" * 100 + "{% endfor %}" * 100,
     "many unary operators": "{{ " + "-" * 20000 + "1 }}",
@@ -138,6 +148,13 @@ def test_a_template_of_ordinary_size_is_far_from_the_limits():
     template = "{% for m in messages %}{{ '<' + m.role + '>' + m.content | trim ~ '</s>' }}{% endfor %}"
     text = prompt_of(messages, template=template, special_tokens={}).text
     assert text.count("</s>") == 1000
+
+
+def test_what_can_be_gone_through_once_is_not_used_up_by_a_check():
+    messages = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]
+    template = "{{ ', '.join(messages | map(attribute='role')) }} {{ messages | map(attribute='content') | join('-') }}"
+    assert prompt_of(messages, template=template, special_tokens={}).text == "user, assistant a b-c"
+    assert render("{{ 'a b'.split() | length }} {{ 'a\nb' | indent(2) }} {{ 1.25 | round(1) }}") == "2 a\n  b 1.2"
 
 
 def test_the_meter_is_out_of_a_templates_reach():

@@ -38,6 +38,7 @@ class Stream:
         self._request = request
         self._clock = clock
         self._tokenizer = _tokenizer_of(model, request)
+        self._n_known = model.n_vocab if self._tokenizer is None else min(model.n_vocab, self._tokenizer.n_tokens)
         self.prompt_ids = model.checked(self._encode())
         n_prompt, length = len(self.prompt_ids), model.config.context_length
         max_tokens = request.max_tokens or length - n_prompt
@@ -54,7 +55,7 @@ class Stream:
         self._stop_ids = self._all_stop_ids()
         self._sampler = Sampler(
             request.settings,
-            n_vocab=model.n_vocab,
+            n_vocab=self._n_known,
             prompt_ids=self.prompt_ids,
             max_tokens=max_tokens,
             stop_ids=self._stop_ids,
@@ -116,15 +117,14 @@ class Stream:
         return "" if self._tokenizer is None else self._tokenizer.decode(self.prompt_ids)
 
     def _all_stop_ids(self) -> frozenset[int]:
-        beyond = [token for token in self._request.stop_token_ids if not 0 <= token < self._model.n_vocab]
+        beyond = [token for token in self._request.stop_token_ids if not 0 <= token < self._n_known]
         if beyond:
-            raise RequestError(
-                400, f"stop_token_ids must be in [0, {self._model.n_vocab}), got {beyond[0]}", "stop_token_ids"
-            )
+            message = f"stop_token_ids must be in [0, {self._n_known}), got {beyond[0]}"
+            raise RequestError(400, message, "stop_token_ids")
         stops = frozenset(self._request.stop_token_ids)
         if self._request.ignore_eos or self._tokenizer is None:
             return stops
-        return stops | self._tokenizer.stop_ids
+        return stops.union(token for token in self._tokenizer.stop_ids if token < self._n_known)
 
     def _run(self) -> Generator[Piece, None, None]:
         pool = self._model.contexts

@@ -33,7 +33,7 @@ class TextModel:
             from realizar_lambda import tokenizers
 
             if self.model_file.format == "safetensors":
-                self._tokenizer = tokenizers.load(self.model_file.path)
+                self._tokenizer = tokenizers.load(os.path.dirname(self.model_file.path) or ".")
             else:
                 self._tokenizer = tokenizers.from_model_file(self.model_file)
         return self._tokenizer

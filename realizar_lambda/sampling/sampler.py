@@ -103,13 +103,13 @@ class Sampler:
         return self._kept[0][: self._record[ops.SAMPLING["n_history"]]]
 
     def sample(self, logits: memoryview[Any]) -> int:
-        """Draw the next token.
+        """Draw the next token; logits beyond `n_vocab` are not looked at.
 
         Raises RequestError where a logit is NaN or +infinity or where every token is banned, and CapacityError
         after `max_tokens` draws. Nothing is drawn then.
         """
         if logits is not self._logits:
-            if logits.nbytes != 4 * self.n_vocab or logits.format != "f":
+            if logits.nbytes < 4 * self.n_vocab or logits.format != "f":
                 raise CapacityError("logits of f32", 4 * self.n_vocab, logits.nbytes)
             self._record[ops.SAMPLING["logits"]] = native.address(logits)
             self._logits = logits

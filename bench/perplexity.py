@@ -82,7 +82,8 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
     return [
         *lines,
         "",
-        f"{result['n_stories']} held-out stories, {result['n_tokens']:,} tokens, each story from its first token to where the context ends.",
+        f"{result['n_stories']} held-out stories, {result['n_tokens']:,} tokens, each story from its first token to "
+        "where the context ends.",
         "",
         f"{listed}; commit {result['commit']}, {result['date']}.",
     ]

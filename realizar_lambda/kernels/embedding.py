@@ -6,7 +6,8 @@ from numba import types
 
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.compiler import op
-from realizar_lambda.kernels.matmul import DENSE, QUANTIZED
+from realizar_lambda.kernels.matmul_dense import DENSE
+from realizar_lambda.kernels.matmul_quantized import QUANTIZED
 from realizar_lambda.kernels.memory import at, f32p, i32p, u8p
 
 

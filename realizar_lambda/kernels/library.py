@@ -13,7 +13,8 @@ from realizar_lambda.kernels import (
     embedding,
     executor,
     lexicon,
-    matmul,
+    matmul_dense,
+    matmul_quantized,
     merging,
     norms,
     positions,
@@ -25,8 +26,8 @@ from realizar_lambda.kernels import (
 )
 
 CONTENTS = (
-    copies, strings, executor, elementwise, activations, matmul, embedding, norms, positions, attention, lexicon,
-    splitting, merging, segmenting, sampling, scoring,
+    copies, strings, executor, elementwise, activations, matmul_quantized, matmul_dense, embedding, norms, positions,
+    attention, lexicon, splitting, merging, segmenting, sampling, scoring,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_no_record_is_not_current(tmp_path: Path) -> None:
     assert not build.is_current(tmp_path / "absent", ["a"])
 
 
-@pytest.mark.parametrize("changed", ["kernels/matmul.py", "kernels/block_types/dense.py", "ops.py", "blocks.py"])
+@pytest.mark.parametrize("changed", ["kernels/matmul_dense.py", "kernels/block_types/dense.py", "ops.py", "blocks.py"])
 def test_a_change_of_any_source_changes_the_hash(tmp_path: Path, changed: str) -> None:
     package = tmp_path / "realizar_lambda"
     shutil.copytree(build.PACKAGE / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))

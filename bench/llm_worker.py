@@ -39,10 +39,10 @@ class Engine(Protocol):
 class Realizar:
     """This project, on the ISA that REALIZAR_ISA names."""
 
-    def __init__(self, path: str, n_threads: int, capacity: int) -> None:
+    def __init__(self, path: str, n_threads: int, capacity: int, *, huge_pages: bool = False) -> None:
         from realizar_lambda.language_model import LanguageModel
 
-        self.model = LanguageModel.open(path, n_threads=n_threads, cache_element="f16")
+        self.model = LanguageModel.open(path, n_threads=n_threads, cache_element="f16", huge_pages=huge_pages)
         self.context = self.model.context(capacity)
         self.name = self.model.team.library.isa
 
@@ -56,7 +56,7 @@ class Realizar:
 class LlamaCpp:
     """llama.cpp through llama-cpp-python's bindings of its C functions, which add nothing of their own."""
 
-    def __init__(self, path: str, n_threads: int, capacity: int, *, repacks: bool) -> None:
+    def __init__(self, path: str, n_threads: int, capacity: int, *, repacks: bool, maps: bool = True) -> None:
         import llama_cpp as api
 
         self.api: Any = api
@@ -66,6 +66,7 @@ class LlamaCpp:
         model_parameters = api.llama_model_default_params()
         model_parameters.n_gpu_layers = 0
         model_parameters.use_extra_bufts = repacks
+        model_parameters.use_mmap = maps
         self.model = api.llama_model_load_from_file(path.encode(), model_parameters)
         parameters = api.llama_context_default_params()
         parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = capacity, 512, 512
@@ -91,6 +92,9 @@ ENGINES: dict[str, Callable[[str, int, int], Engine]] = {
     "realizar": Realizar,
     "llama_cpp": partial(LlamaCpp, repacks=True),
     "llama_cpp_plain": partial(LlamaCpp, repacks=False),
+    "realizar_huge": partial(Realizar, huge_pages=True),
+    "llama_cpp_huge": partial(LlamaCpp, repacks=True, maps=False),
+    "llama_cpp_huge_plain": partial(LlamaCpp, repacks=False, maps=False),
 }
 
 

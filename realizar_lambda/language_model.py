@@ -95,12 +95,21 @@ class LanguageModel(TextModel):
         n_threads: int | None = None,
         cache_element: str | None = None,
         library: native.Library | None = None,
+        huge_pages: bool = False,
     ) -> LanguageModel:
-        """Open a model file, or a folder of Hugging Face's; its name is the file's without folder and suffix."""
+        """Open a model file, or a folder of Hugging Face's; its name is the file's without folder and suffix.
+
+        `huge_pages` is as `realizar_lambda.load` has it.
+        """
         from realizar_lambda.formats import open_model
 
+        if huge_pages:
+            from realizar_lambda.formats.huge_pages import can_have, warn
+
+            huge_pages = can_have(warn)
         stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
-        return cls(open_model(path), name=stem, n_threads=n_threads, cache_element=cache_element, library=library)
+        file = open_model(path, huge_pages=huge_pages)
+        return cls(file, name=stem, n_threads=n_threads, cache_element=cache_element, library=library)
 
     def program(self, capacity: int, chunk: int) -> tuple[Program, Buffer]:
         """(program, buffer of token ids) for contexts of this capacity; the last one built is kept."""

@@ -31,19 +31,27 @@ def models_folder(environ: Mapping[str, str]) -> str:
     return os.path.join(beside, "models")
 
 
-def load(path_or_name: str | os.PathLike[str]) -> Classifier | LanguageModel:
+def load(path_or_name: str | os.PathLike[str], *, huge_pages: bool = False) -> Classifier | LanguageModel:
     """Load a model from a file's path, or by the name (the file's stem) of one in the models folder.
 
-    Raises ModelNotFoundError where neither exists, FormatError and UnsupportedError for files that cannot be used.
+    With `huge_pages` the file is read into memory of huge pages once, and not mapped: a copy that takes its size in
+    memory, and that a CPU reads faster. Where the system has none a RuntimeWarning says why, and the file is mapped.
+
+    Raises ModelNotFoundError where neither exists, FormatError and UnsupportedError for files that cannot be used,
+    and CapacityError for a copy that the memory has no room for.
     """
-    return load_file(_path(os.fspath(path_or_name)))
+    if huge_pages:
+        from realizar_lambda.formats.huge_pages import can_have, warn
+
+        huge_pages = can_have(warn)
+    return load_file(_path(os.fspath(path_or_name)), huge_pages=huge_pages)
 
 
-def load_file(path: str) -> Classifier | LanguageModel:
-    """Load the model in the file at `path`."""
+def load_file(path: str, *, huge_pages: bool = False) -> Classifier | LanguageModel:
+    """Load the model in the file at `path`; whether there are huge pages was asked before."""
     from realizar_lambda.formats import open_model
 
-    file = open_model(path)
+    file = open_model(path, huge_pages=huge_pages)
     name = path.rstrip("/").rpartition("/")[2].partition(".")[0]
     if file.format.startswith("apr"):
         from realizar_lambda.classification import Classifier

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ban", action="append", type=int, metavar="ID", help="never draw this token")
     parser.add_argument("--no-special", action="store_true", help="do not put the model's BOS before the prompt")
     parser.add_argument("--parse-special", action="store_true", help="take special tokens in the prompt for such")
+    parser.add_argument("--huge-pages", action="store_true", help="read the weights into huge pages, once")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, nothing before it")
 
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.system is not None and not arguments.chat:
         print("error: --system needs --chat", file=sys.stderr)
         return 2
-    model = open_language_model(arguments.model)
+    model = open_language_model(arguments.model, huge_pages=arguments.huge_pages)
     is_conversation = arguments.prompt is None and arguments.file is None and arguments.chat and sys.stdin.isatty()
     if is_conversation:
         return _converse(model, arguments)

@@ -9,6 +9,7 @@ import signal
 import sys
 
 from realizar_lambda.cli.terminal import columns, escaped, size_text
+from realizar_lambda.cli.text_input import have_huge_pages
 from realizar_lambda.registry import Registry
 from realizar_lambda.serving.application import Application
 from realizar_lambda.serving.settings import Settings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--demo", action="store_true", help="serve the trained models that are checked in")
     parser.add_argument("--model", action="append", default=[], metavar="PATH", help="serve this file, too")
+    parser.add_argument("--huge-pages", action="store_true", help="read models into huge pages, once each")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=_port, default=8080, help="port to listen on (default 8080, 0 for any)")
 
@@ -50,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     for path in arguments.model:
         os.stat(path)
-    registry = Registry(settings.models_dir if arguments.demo else None, paths=arguments.model)
+    huge_pages = (arguments.huge_pages or settings.huge_pages) and have_huge_pages()
+    registry = Registry(settings.models_dir if arguments.demo else None, paths=arguments.model, huge_pages=huge_pages)
     if not registry.names():
         raise FileNotFoundError(errno.ENOENT, "no model files here", settings.models_dir)
     summaries = registry.summaries()

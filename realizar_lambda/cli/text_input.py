@@ -11,12 +11,19 @@ from realizar_lambda.loading import load
 MAX_TEXT_BYTES = 64 << 20
 
 
-def open_language_model(path_or_name: str) -> LanguageModel:
+def open_language_model(path_or_name: str, *, huge_pages: bool = False) -> LanguageModel:
     """Load a model that generates text. Raises UnsupportedError where it classifies."""
-    model = load(path_or_name)
+    model = load(path_or_name, huge_pages=huge_pages and have_huge_pages())
     if not isinstance(model, LanguageModel):
         raise UnsupportedError(f"{path_or_name}, which classifies,", "models that generate text")
     return model
+
+
+def have_huge_pages() -> bool:
+    """Whether there are huge pages; a note on stderr says why not."""
+    from realizar_lambda.formats.huge_pages import can_have
+
+    return can_have(lambda reason: print(f"note: {reason}", file=sys.stderr))
 
 
 def read_text(path: str) -> str:

@@ -51,11 +51,11 @@ class ModelFile:
         return sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
-def map_file(path: str) -> memoryview:
-    """Map `path` read-only and return its bytes.
+def map_file(path: str, *, huge_pages: bool = False) -> memoryview:
+    """Map `path` read-only and return its bytes; with `huge_pages` a copy of them in such, if they fill one.
 
-    Raises FormatError for an empty file and for what is no regular file (a pipe would block, a device has no
-    size), and OSError's own subclasses where it cannot be opened.
+    Raises what `huge_pages.read_file` raises, FormatError for an empty file and for what is no regular file (a pipe
+    would block, a device has no size), and OSError's own subclasses where it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -64,6 +64,11 @@ def map_file(path: str) -> memoryview:
             raise FormatError(path, None, "not a regular file; a model is opened from a file that can be mapped")
         if status.st_size == 0:
             raise FormatError(path, 0, "the file is empty; a model file starts with its format's magic bytes")
+        if huge_pages:
+            from realizar_lambda.formats.huge_pages import HUGE_BYTES, read_file
+
+            if status.st_size >= HUGE_BYTES:
+                return read_file(path, descriptor, status.st_size)
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)

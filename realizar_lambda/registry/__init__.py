@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A model in use: its name, the object that answers, its file's size, and its version: the metadata's
+    """A model in use: its name, the object that answers, the bytes it counts as, and its version: the metadata's
     `version`, else the file's checksum, else None."""
 
     __slots__ = ("model", "n_bytes", "name", "version")
@@ -40,8 +40,8 @@ class Registry:
     """The models of a folder and of given paths. Safe to call from several threads.
 
     `load(path)` opens a model and `summarise(path)` reads its header; `max_bytes` bounds the sizes of the
-    files that are held open together, None for no bound. A model in use stays alive when it is evicted:
-    its memory goes when its last user does.
+    files that are held open together, None for no bound. With `huge_pages` files are not mapped but read into such,
+    and count as whole ones. A model in use stays alive when it is evicted: its memory goes when its last user does.
     """
 
     def __init__(
@@ -49,15 +49,17 @@ class Registry:
         folder: str | None = None,
         *,
         paths: Iterable[str] = (),
-        load: Callable[[str], Any] = load_file,
+        load: Callable[..., Any] = load_file,
         summarise: Callable[[str], dict[str, Any]] | None = None,
         max_bytes: int | None = None,
+        huge_pages: bool = False,
     ) -> None:
         self._folder = folder
         self._given = tuple(paths)
         self._load = load
         self._summarise = summarise
         self._max_bytes = max_bytes
+        self._options = {"huge_pages": True} if huge_pages else {}
         self._lock = threading.RLock()
         self._paths: dict[str, str] | None = None
         self._loaded: dict[str, LoadedModel] = {}  # in the order of last use
@@ -92,13 +94,13 @@ class Registry:
             if loaded is None:
                 path = self.path(name)
                 try:
-                    n_bytes = size_of(path)
+                    n_bytes = self._held_bytes(path)
                 except FileNotFoundError:
                     self._paths = self._scan()
                     raise ModelNotFoundError(name, self._paths) from None
                 self._make_room(name, n_bytes)
                 try:
-                    model = self._load(path)
+                    model = self._load(path, **self._options)
                 except (FormatError, UnsupportedError) as error:
                     raise without_folder(error, path) from error
                 loaded = LoadedModel(name, model, n_bytes, _version_of(model.model_file))
@@ -122,6 +124,14 @@ class Registry:
                     self._summaries[key] = summarise(path)
                 found.append({"id": name, **self._summaries[key], "loaded": name in self._loaded})
             return found
+
+    def _held_bytes(self, path: str) -> int:
+        n_bytes = size_of(path)
+        if not self._options:
+            return n_bytes
+        from realizar_lambda.formats.huge_pages import held_bytes
+
+        return held_bytes(n_bytes)
 
     def _make_room(self, name: str, n_bytes: int) -> None:
         if self._max_bytes is None:

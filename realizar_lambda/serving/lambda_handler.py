@@ -28,7 +28,8 @@ def make_handler(
         from realizar_lambda.serving.settings import Settings
 
         settings = Settings.from_env(os.environ if environ is None else environ)
-        registry = Registry(settings.models_dir, max_bytes=settings.max_model_bytes)
+        huge_pages = settings.huge_pages and _have_huge_pages()
+        registry = Registry(settings.models_dir, max_bytes=settings.max_model_bytes, huge_pages=huge_pages)
         application = Application(settings, registry)
         if warm is not None:
             application.warm(*warm)
@@ -37,6 +38,14 @@ def make_handler(
         gc.freeze()
         if is_collecting:
             gc.enable()
+
+
+def _have_huge_pages() -> bool:
+    """Whether there are huge pages; a log line says why not."""
+    from realizar_lambda.formats.huge_pages import can_have
+    from realizar_lambda.serving.log import write_line
+
+    return can_have(lambda reason: write_line({"event": "no_huge_pages", "reason": reason}))
 
 
 def make_event_handler(application: Application) -> Callable[[object, object], object]:

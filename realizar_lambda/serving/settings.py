@@ -20,6 +20,7 @@ class Settings:
     |---|---|---|
     | `models_dir` | REALIZAR_MODELS_DIR | `models` in LAMBDA_TASK_ROOT or beside the package |
     | `default_model` | REALIZAR_MODEL | "" (`default_models` says which model answers then) |
+    | `huge_pages` | REALIZAR_HUGE_PAGES | off; on: weights are read into huge pages and not mapped |
     | `max_model_bytes` | REALIZAR_MAX_MODEL_BYTES | the function's memory; None (no limit) outside Lambda |
     | `max_body_bytes` | REALIZAR_MAX_BODY_BYTES | 1 MiB, at most 6 MiB |
     | `max_json_depth` | REALIZAR_MAX_JSON_DEPTH | 32 |
@@ -34,6 +35,7 @@ class Settings:
     __slots__ = (
         "base_path",
         "default_model",
+        "huge_pages",
         "max_batch",
         "max_body_bytes",
         "max_json_depth",
@@ -50,6 +52,7 @@ class Settings:
         *,
         models_dir: str = "",
         default_model: str = "",
+        huge_pages: bool = False,
         max_model_bytes: int | None = None,
         max_body_bytes: int = MIB,
         max_json_depth: int = 32,
@@ -62,6 +65,7 @@ class Settings:
     ) -> None:
         self.models_dir = models_dir
         self.default_model = default_model
+        self.huge_pages = huge_pages
         self.max_model_bytes = max_model_bytes
         self.max_body_bytes = max_body_bytes
         self.max_json_depth = max_json_depth
@@ -85,6 +89,7 @@ class Settings:
         return cls(
             models_dir=models_folder(environ),
             default_model=environ.get("REALIZAR_MODEL", ""),
+            huge_pages=_read_choice(environ, "REALIZAR_HUGE_PAGES", ("off", "on")) == "on",
             max_model_bytes=max_model_bytes,
             max_body_bytes=_read_integer(environ, "REALIZAR_MAX_BODY_BYTES", MIB, 1, HARD_MAX_BODY_BYTES),
             max_json_depth=_read_integer(environ, "REALIZAR_MAX_JSON_DEPTH", 32, 2, 256),

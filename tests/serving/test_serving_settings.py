@@ -20,6 +20,7 @@ def test_an_empty_environment_gives_the_documented_defaults():
     assert settings.reserve_seconds == 0.5
     assert settings.share_prefixes == "none"
     assert settings.max_model_bytes is None
+    assert settings.huge_pages is False
     assert settings.base_path == ""
     assert settings.metrics_namespace == ""
     assert os.path.basename(settings.models_dir) == "models"
@@ -38,6 +39,7 @@ def test_every_variable_sets_its_setting():
         {
             "REALIZAR_MODELS_DIR": "/opt/models",
             "REALIZAR_MODEL": "iris",
+            "REALIZAR_HUGE_PAGES": "on",
             "REALIZAR_MAX_MODEL_BYTES": "1000",
             "REALIZAR_MAX_BODY_BYTES": "6291456",
             "REALIZAR_MAX_JSON_DEPTH": "8",
@@ -54,6 +56,7 @@ def test_every_variable_sets_its_setting():
     assert found == {
         "models_dir": "/opt/models",
         "default_model": "iris",
+        "huge_pages": True,
         "max_model_bytes": 1000,
         "max_body_bytes": 6291456,
         "max_json_depth": 8,
@@ -76,6 +79,7 @@ def test_every_variable_sets_its_setting():
         ("REALIZAR_MAX_TOKENS", "0", "1 to 16777216"),
         ("REALIZAR_RESERVE_MS", "0.5", "0 to 600000"),
         ("REALIZAR_SHARE_PREFIXES", "some", "one of none, caller, all"),
+        ("REALIZAR_HUGE_PAGES", "yes", "one of off, on"),
         ("REALIZAR_MAX_BATCH", "٣", "1 to 4096"),
         ("REALIZAR_MAX_JSON_DEPTH", "1", "2 to 256"),
         ("REALIZAR_MAX_MODEL_BYTES", "9" * 5000, "an integer from 1"),

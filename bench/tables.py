@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import exactness, perplexity, prefix, quantization_error, results, tokenization
+from bench import exactness, huge_pages, perplexity, prefix, quantization_error, results, tokenization
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -229,6 +229,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
     "exactness": exactness.table,
     "exactness_families": exactness.family_table,
+    "huge_pages": huge_pages.table,
     "llm": llm,
     "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
     "memory": memory,

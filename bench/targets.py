@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import results
+from bench import huge_pages, results, tokenization
 from bench.summary import Interval, ratio, verdict
 
 Result = Mapping[str, Any]
@@ -95,6 +95,31 @@ TARGETS = (
         "predict_latency",
         latency("784-128-10", *ONNX),
         1.5,
+        is_upper=False,
+    ),
+    *(
+        Target(
+            f"1.1B Q4_K decode from huge pages, {n_threads} thread{'s'[: n_threads - 1]}, against llama.cpp {title}",
+            "huge_pages",
+            huge_pages.sides("1.1B", "Q4_K", n_threads, peer),
+            limit,
+            is_upper=False,
+        )
+        for n_threads in (1, 2)
+        for peer, title, limit in (("llama_cpp", "as installed", 1.2), ("llama_cpp_huge", "on huge pages", 1.0))
+    ),
+    Target(
+        f"{tokenization.LARGEST}: ready from the open file, against {tokenization.READY_LIMIT_MS} ms",
+        "tokenization",
+        tokenization.ready_sides,
+        1.0,
+        is_upper=True,
+    ),
+    Target(
+        f"{tokenization.LARGEST}: 1 MB of English, faster than Hugging Face tokenizers",
+        "tokenization",
+        tokenization.encode_sides,
+        1.0,
         is_upper=False,
     ),
     Target("peak memory, against an empty handler", "memory", peak_memory, 1.3, is_upper=True),

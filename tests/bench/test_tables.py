@@ -63,13 +63,19 @@ def stored() -> dict[str, dict[str, Any]]:
         **STAMP,
         "settings": {"rounds": 3, "bytes": 1_000_000},
         "samples": {
-            "a vocabulary": {
+            "Llama 3, 128,256 tokens": {
                 work: {"realizar": [10.0, 10.1, 9.9], "tokenizers": [100.0, 101.0, 99.0]}
                 for work in ("ready_ms", "encode_ms", "mapped_ms")
             }
         },
     }
+    ways = {"realizar": [50.0], "realizar_huge": [60.0], "llama_cpp": [40.0], "llama_cpp_huge": [48.0]}
     return {
+        "huge_pages": {
+            **STAMP,
+            "settings": {"rounds": 1, "decode": 64, "tunables": "a=1"},
+            "samples": {"1.1B": {"Q4_K": {"1": ways, "2": ways}}},
+        },
         "tokenization": tokenization,
         "exactness": {
             **STAMP,
@@ -175,6 +181,11 @@ def test_what_quantising_costs_is_a_share_of_the_perplexity() -> None:
     lines = TABLES["perplexity"](stored().get)
     assert lines[2] == "| as checked in | 3.97 | 7.389 | +0.00% |"
     assert lines[3] == "| Q4_K_M | 2.39 | 7.463 | +1.01% |"
+
+
+def test_huge_pages_stand_beside_llama_cpp_as_installed_and_on_them() -> None:
+    row = "| 1.1B Q4_K | 2 | 50.0 | 60.0 | 40.0 | 48.0 | 1.50 x [1.50, 1.50] | 1.25 x [1.25, 1.25] |"
+    assert row in TABLES["huge_pages"](stored().get)
 
 
 def test_a_prefix_file_stands_beside_computing_the_prompt() -> None:

@@ -20,7 +20,7 @@ from realizar_lambda.architectures import families
 from realizar_lambda.architectures.decoder import HEAD_ROWS
 from realizar_lambda.errors import CapacityError, RequestError, UnsupportedError
 from realizar_lambda.generation.text_model import TextModel
-from realizar_lambda.ops import DENSE_BLOCKS
+from realizar_lambda.ops import DENSE_BLOCKS, MIN_TILE_TOKENS
 from realizar_lambda.program import ELEMENT_BYTES
 from realizar_lambda.session import Session
 
@@ -172,7 +172,10 @@ class Context:
     def __init__(
         self, model: LanguageModel, capacity: int, *, chunk: int = DEFAULT_CHUNK, cache: memoryview[Any] | None = None
     ) -> None:
-        """`cache` is writable memory for keys and values, of exactly their size; it is made where it is not given."""
+        """`cache` is writable memory for keys and values, of exactly their size; it is made where it is not given.
+
+        `few` is how many tokens are computed row by row and not in tiles: each then has the bits that it has alone.
+        """
         self.model = model
         self.capacity = capacity
         self.ids: array[int] = array("i")
@@ -192,7 +195,9 @@ class Context:
         self._chunk = program.sections["main"].max_tokens
         self._into = self._session.view(ids, self._chunk)
         self._logits = self._session.view(program.output, HEAD_ROWS)
-        self._last_logits = self._logits[: model.n_vocab]
+        self.few = min(MIN_TILE_TOKENS - 1, self._chunk)
+        self._rows = [self._logits[row * model.n_vocab : (row + 1) * model.n_vocab] for row in range(self.few)]
+        self._last_logits = self._rows[0]
         self._stream = next(buffer for buffer in program.buffers if buffer.name == "stream")
         self._last = next(buffer for buffer in program.buffers if buffer.name == "last")
 
@@ -230,6 +235,24 @@ class Context:
             self._session.run(1, len(self.ids), first="main", last="head")
             self.ids.append(token_id)
         return self._last_logits
+
+    def step_each(self, token_ids: Sequence[int]) -> list[memoryview[Any]]:
+        """As `step` of up to `few` ids, one after the other, to the bit: the logits (n_vocab,) f32 after each.
+
+        The weights are read once for all of them.
+        """
+        ids = self.model.checked(token_ids)
+        n = len(ids)
+        if n > self.few:
+            raise CapacityError("step_each", n, self.few, "tokens")
+        with self._lock:
+            self._room_for(n)
+            self._into[:n] = memoryview(ids)
+            self._session.run(n, len(self.ids), first="main")
+            self._session.view(self._last, n)[:] = self._session.view(self._stream, n)
+            self._session.run(n, first="head")
+            self.ids.extend(ids)
+        return self._rows[:n]
 
     def _add(self, ids: array[int], *, wants_logits: bool) -> None:
         with self._lock:

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=summary)
     parser.add_argument("--logit-bias", action="append", metavar="ID=X", help="add X to a token's logit")
     parser.add_argument("--ban", action="append", type=int, metavar="ID", help="never draw this token")
+    parser.add_argument("--prompt-lookup", action="store_true", help="the same text, faster where it repeats itself")
     parser.add_argument("--no-special", action="store_true", help="do not put the model's BOS before the prompt")
     parser.add_argument("--parse-special", action="store_true", help="take special tokens in the prompt for such")
     parser.add_argument("--huge-pages", action="store_true", help="read the weights into huge pages, once")
@@ -124,6 +125,7 @@ def _request(
         stop=(*(arguments.stop or ()), *stop),
         stop_token_ids=arguments.stop_token_id or (),
         ignore_eos=arguments.ignore_eos,
+        prompt_lookup=arguments.prompt_lookup,
         add_special=add_special,
         parse_special=parse_special,
     )

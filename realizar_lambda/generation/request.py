@@ -20,6 +20,7 @@ MAX_STOP_TOKEN_IDS = 256
 class Request:
     """A prompt, as text or as token ids, and when to stop. RequestError names the field that is wrong.
 
+    `prompt_lookup` computes several tokens at a time where the text repeats itself (prompt_lookup.py);
     `deadline` is on `time.monotonic`, in seconds; `share_key` names who may share computed prefixes (contexts.py).
     """
 
@@ -30,6 +31,7 @@ class Request:
         "max_tokens",
         "parse_special",
         "prompt",
+        "prompt_lookup",
         "settings",
         "share_key",
         "stop",
@@ -45,6 +47,7 @@ class Request:
         stop: str | Sequence[str] | None = None,
         stop_token_ids: Sequence[int] = (),
         ignore_eos: bool = False,
+        prompt_lookup: bool = False,
         deadline: float | None = None,
         share_key: str | None = "",
         add_special: bool = True,
@@ -67,6 +70,9 @@ class Request:
         self.stop = stop_strings(stop)
         self.stop_token_ids = _stop_ids(stop_token_ids)
         self.ignore_eos = ignore_eos
+        if not isinstance(prompt_lookup, bool):
+            raise RequestError(422, f"prompt_lookup must be true or false, got {prompt_lookup!r:.40}", "prompt_lookup")
+        self.prompt_lookup = prompt_lookup
         self.deadline = deadline
         self.share_key = share_key
         self.add_special = add_special

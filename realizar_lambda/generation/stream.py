@@ -161,7 +161,7 @@ class Stream:
         return logits
 
     def _decode(self, context: Context, logits: memoryview[Any]) -> Generator[Piece, None, None]:
-        sample, step, clock = self._sampler.sample, context.step, self._clock
+        sample, step, clock = self._sampler.sample, self._stepper(context), self._clock
         feed, finish, ends = self._text_filter()
         stop_ids, ids, deadline = self._stop_ids, self._ids, self._request.deadline
         completion, logprobs = self._completion, self._logprobs
@@ -199,6 +199,13 @@ class Stream:
         if rest:
             completion.append(rest)
             yield Piece(None, rest)
+
+    def _stepper(self, context: Context) -> Callable[[int], memoryview[Any]]:
+        if not self._request.prompt_lookup:
+            return context.step
+        from realizar_lambda.generation.prompt_lookup import Lookahead
+
+        return Lookahead(context, self.prompt_ids, n_steps=self._max_tokens - 1).step
 
     def _text_filter(self) -> tuple[Callable[[int], str], Callable[[], str], Callable[[], bool]]:
         """Functions: a token's text that can be shown, what still waits, whether a stop string was found."""

@@ -10,7 +10,7 @@ from realizar_lambda.generation.request import Request as GenerationRequest
 from realizar_lambda.generation.stream import Stream
 from realizar_lambda.sampling import SamplingSettings
 from realizar_lambda.serving.body import read_json
-from realizar_lambda.serving.fields import Integer, Items, Text, check_batch, read_fields, shown
+from realizar_lambda.serving.fields import Flag, Integer, Items, Text, check_batch, read_fields, shown
 from realizar_lambda.serving.http import EVENTS, Response
 from realizar_lambda.serving.text_fields import Checked, Stops, Unicode
 
@@ -42,6 +42,7 @@ OPTIONS = {
     **SAMPLING_FIELDS,
     "max_tokens": Integer(low=1, default=50),
     "stop": Stops(default=()),
+    "prompt_lookup": Flag(default=False),
     "model_id": Text(),
 }
 PROMPT = Unicode(is_required=True)
@@ -75,6 +76,7 @@ class Task:
             self._sampling,
             max_tokens=self._fields["max_tokens"],
             stop=self._fields["stop"],
+            prompt_lookup=self._fields["prompt_lookup"],
             deadline=self._deadline,
             share_key=self._share_key,
         )

@@ -36,6 +36,18 @@ ISAS = {
     "aarch64": (("aarch64", "asimd fphp asimdhp asimddp"),),
 }
 
+_AT_HWCAP = 16
+# Where the C library keeps each flag: a word, and a bit of it. On x86_64 the words are glibc's usable bits of cpuid's
+# leaves 1, 7 and 0x80000001 (eax, ebx, ecx, edx: 32 bits each), on aarch64 the one word is AT_HWCAP.
+_FLAG_BITS = {
+    "x86_64": {
+        "fma": (0, 64 + 12), "movbe": (0, 64 + 22), "f16c": (0, 64 + 29), "avx2": (1, 32 + 5), "bmi2": (1, 32 + 8),
+        "avx512f": (1, 32 + 16), "avx512dq": (1, 32 + 17), "avx512cd": (1, 32 + 28), "avx512bw": (1, 32 + 30),
+        "avx512vl": (1, 32 + 31), "avx512_vnni": (1, 64 + 11), "abm": (2, 64 + 5),
+    },
+    "aarch64": {"asimd": (0, 1), "fphp": (0, 9), "asimdhp": (0, 10), "asimddp": (0, 20)},
+}  # fmt: skip
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -85,8 +97,31 @@ def allocate(n_bytes: int) -> mmap.mmap:
         raise CapacityError(f"working memory ({error.strerror})", n_bytes, limit) from None
 
 
-def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
-    """The CPU's flags as Linux names them; empty where it does not say."""
+def cpu_flags(c_library: Any = ctypes.pythonapi) -> frozenset[str]:
+    """The CPU's flags as Linux names them, those of `ISAS` at least; empty where nothing says them.
+
+    The C library asked the CPU when the process began, and knows what the system lets it use. /proc/cpuinfo, which
+    an older C library leaves to be read, costs more, and under an emulator may be another machine's.
+    """
+    machine = os.uname().machine
+    try:
+        if machine == "x86_64":
+            leaf = c_library.__x86_get_cpuid_feature_leaf  # glibc 2.33
+            leaf.restype = ctypes.c_void_p
+            leaves = [int.from_bytes(ctypes.string_at(leaf(n) + 16, 16), "little") for n in range(3)]
+        elif machine == "aarch64":
+            auxiliary = c_library.getauxval
+            auxiliary.restype = ctypes.c_ulong
+            leaves = [auxiliary(_AT_HWCAP)]
+        else:
+            leaves = []
+    except (AttributeError, TypeError):  # no such function, or no such leaf
+        return listed_flags()
+    return frozenset(name for name, (n, bit) in _FLAG_BITS.get(machine, {}).items() if leaves[n] >> bit & 1)
+
+
+def listed_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
+    """The flags that the system lists of its first CPU; empty where it does not say."""
     try:
         with open(cpuinfo, "rb") as file:  # as text it would import a codec
             for line in file:

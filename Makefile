@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 KERNEL_SOURCES := $(shell find realizar_lambda/kernels -name '*.py') realizar_lambda/ops.py realizar_lambda/blocks.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo test test-slow test-container test-peers lint format bench bench-llm tables clean
+.PHONY: help setup kernels kernels-arm64 demo test test-slow test-container test-peers lint format bench bench-llm tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ realizar_lambda/_native/build.json: $(KERNEL_SOURCES) | $(VENV)/.installed
 setup: $(VENV)/.installed ## make the virtual environment with everything a developer needs
 
 kernels: realizar_lambda/_native/build.json ## compile the kernel libraries
+
+kernels-arm64: kernels ## compile the kernel library for arm64 too; needs its cross compiler
+	@$(BIN)/python -m realizar_lambda.kernels.build --target aarch64
 
 demo: kernels $(VENV)/.rie ## send real digits to the real handler, and time its cold start
 	@PYTHONPATH="$$PYTHONPATH:$(VENV)/rie" $(BIN)/python -m demo

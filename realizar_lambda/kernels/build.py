@@ -37,15 +37,14 @@ def source_hash() -> str:
 
 def find_linker(target: Target) -> str:
     """The C compiler that links for `target`; BuildError says what to install where there is none."""
-    chosen = os.environ.get("CC")
-    candidates = ([chosen] if chosen and target.linker[0] == "cc" else []) + list(target.linker)
-    for name in candidates:
+    candidates = [*filter(None, [os.environ.get("CC")]), "cc", "gcc", "clang"] if target.is_native else []
+    for name in [*candidates, target.linker]:
         found = shutil.which(name)
         if found:
             return found
     raise BuildError(
-        f"no C compiler to link {target.name}: looked for {', '.join(candidates)}; on Debian install one with "
-        f"`apt-get install {'gcc' if target.linker[0] == 'cc' else 'gcc-aarch64-linux-gnu'}`"
+        f"no C compiler to link {target.name}: looked for {', '.join([*candidates, target.linker])}; on Debian install "
+        f"one with `apt-get install {'gcc' if target.is_native else target.package}`"
     )
 
 
@@ -118,7 +117,7 @@ def build_all(names: list[str], output: Path, *, force: bool = False) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m realizar_lambda.kernels.build", description=__doc__)
-    parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: every target")
+    parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all of this architecture")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the libraries")
     parser.add_argument("--force", action="store_true", help="build even what is current")
     arguments = parser.parse_args(argv)
@@ -132,8 +131,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def default_targets() -> list[str]:
     """The targets of this machine's architecture."""
-    machine = os.uname().machine
-    return [name for name, target in TARGETS.items() if target.triple.startswith(machine)]
+    return [name for name, target in TARGETS.items() if target.is_native]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections import namedtuple
 
 PT_LOAD, PT_DYNAMIC, PT_GNU_STACK = 1, 2, 0x6474E551
 EXECUTABLE, WRITABLE = 1, 2
-SHT_DYNSYM = 11
+SHT_DYNSYM, STT_SECTION = 11, 3
 DT_NEEDED, DT_RPATH, DT_INIT, DT_TEXTREL, DT_FLAGS, DT_RUNPATH, DT_INIT_ARRAY = 1, 15, 12, 22, 30, 29, 25
 DF_TEXTREL = 4
 
@@ -31,7 +31,9 @@ class Elf:
         strings = sections[table[6]][4]
         self.defined, self.undefined = set(), set()
         for at in range(table[4] + 24, table[4] + table[5], 24):
-            name_at, _, _, section = struct.unpack_from("<IBBH", data, at)
+            name_at, info, _, section = struct.unpack_from("<IBBH", data, at)
+            if info & 15 == STT_SECTION:  # nameless; some linkers leave them in
+                continue
             begin = strings + name_at
             (self.defined if section else self.undefined).add(data[begin : data.index(b"\0", begin)].decode())
 

@@ -43,18 +43,31 @@ def test_the_builder_names_the_missing_compiler_and_its_package(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_linker_is_named_with_what_was_looked_for() -> None:
-    with pytest.raises(BuildError, match=r"looked for no-such-cc, nor-this; .* gcc-aarch64-linux-gnu"):
-        build.find_linker(target(linker=("no-such-cc", "nor-this")))
+FOREIGN = next(target for target in TARGETS.values() if not target.is_native)
 
 
-def test_the_compiler_may_be_chosen_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = tmp_path / "my-cc"
-    chosen.write_text("#!/bin/sh\n")
-    chosen.chmod(0o755)
-    monkeypatch.setenv("CC", str(chosen))
-    assert build.find_linker(target(linker=("cc", "gcc"))) == str(chosen)
-    assert build.find_linker(target(linker=("gcc",))) != str(chosen)
+def test_a_missing_cross_linker_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = rf"no C compiler to link {FOREIGN.name}: looked for {FOREIGN.linker}; .*`apt-get install {FOREIGN.package}`"
+    with pytest.raises(BuildError, match=words):
+        build.find_linker(FOREIGN)
+
+
+def test_the_compiler_may_be_chosen_by_the_environment_but_for_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("my-cc", FOREIGN.linker):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CC", "my-cc")
+    assert build.find_linker(TARGETS[LEAST]) == str(tmp_path / "my-cc")
+    assert build.find_linker(FOREIGN) == str(tmp_path / FOREIGN.linker)
+
+
+def test_only_targets_of_this_architecture_are_built_unasked() -> None:
+    assert build.default_targets() == [name for name, _ in reversed(native.ISAS[os.uname().machine])]
+    assert FOREIGN.name not in build.default_targets()
 
 
 def test_an_unknown_target_is_refused_by_the_command() -> None:
@@ -172,11 +185,13 @@ def test_every_operation_fits_a_record() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", build.default_targets())
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_first_use_anywhere_builds_the_same_bytes_and_keeps_them(
     native_folder: Path, tmp_path: Path, name: str
 ) -> None:
     """From a copy of the package in another folder, into the user's cache; a second use finds what is there."""
+    if not build.is_current(native_folder, [name]):
+        pytest.skip(f"{name} is of another architecture and not built here")
     copy = tmp_path / "copy"
     shutil.copytree(
         build.PACKAGE, copy / "realizar_lambda", ignore=shutil.ignore_patterns("*.so", "build.json", "__pycache__")
@@ -191,3 +206,12 @@ def test_a_first_use_anywhere_builds_the_same_bytes_and_keeps_them(
     assert built.read_bytes() == (native_folder / f"{name}.so").read_bytes()
     again = python("-c", code, name, environment=environment, root=copy)
     assert (again.stdout, again.stderr) == (first.stdout, "")
+
+
+@pytest.mark.slow
+def test_the_kernels_of_another_architecture_compile_here() -> None:
+    """Its object, which wants no linker: what breaks another architecture's kernels shows on any machine."""
+    code = build.emit_object(FOREIGN)
+    assert code.startswith(b"\x7fELF\x02\x01")
+    assert int.from_bytes(code[18:20], "little") == {"aarch64": 183, "x86_64": 62}[FOREIGN.triple.partition("-")[0]]
+    assert all(name.encode() in code for name in ops.EXPORTS)

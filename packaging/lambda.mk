@@ -5,6 +5,7 @@ BASE_IMAGE ?=
 ZIP ?= dist/realizar-lambda.zip
 EVENT ?= events/predict-api-gateway-v2.json
 FUNCTION ?= PredictFunction
+ARCHITECTURE ?=
 SAM ?= $(if $(wildcard $(BIN)/sam),$(BIN)/sam,sam)
 RUNTIME_PYTHONS ?= $(foreach version,3.12 3.13,$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
 SAM_PARAMETERS := $(if $(BASE_IMAGE),--parameter-overrides BaseImage=$(BASE_IMAGE))
@@ -17,8 +18,8 @@ lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another
 	@$(PYTHON) packaging/manifest.py models
 	docker build -f Dockerfile.lambda $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
 
-lambda-package: kernels ## make the zip for Lambda's managed Python runtimes
-	@$(BIN)/python packaging/zip_file.py $(ZIP) $(addprefix --python ,$(RUNTIME_PYTHONS))
+lambda-package: $(if $(filter arm64,$(ARCHITECTURE)),kernels-arm64,kernels) ## make the zip for the managed Python runtimes; ARCHITECTURE=arm64 for Graviton
+	@$(BIN)/python packaging/zip_file.py $(ZIP) $(addprefix --architecture ,$(ARCHITECTURE)) $(addprefix --python ,$(RUNTIME_PYTHONS))
 
 lambda-invoke: ## send EVENT=events/....json to FUNCTION=PredictFunction or GenerateFunction in its container
 	@test -f "$(EVENT)" || { echo "error: no event $(EVENT); there are: $$(ls events/*.json | tr '\n' ' ')"; exit 1; }

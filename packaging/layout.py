@@ -1,6 +1,6 @@
 """The function's folder as Lambda sees it, /var/task: package, kernel libraries, handlers, models. It compiles nothing.
 
-    python packaging/layout.py OUTPUT [--native FOLDER] [--part code|models]
+    python packaging/layout.py OUTPUT [--native FOLDER] [--part code|models] [--architecture x86_64|arm64]
     python packaging/layout.py --settle FOLDER...      only fix modes and times
 
 Modes and times are fixed, so that equal sources make equal layers and archives, whatever the checkout's umask was.
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from realizar_lambda.kernels.build import is_current  # noqa: E402  # hashes sources; it imports no compiler
+from realizar_lambda.kernels.targets import TARGETS  # noqa: E402
 
 EPOCH = 946_684_800
 """The time of every packaged file, 2000-01-01 in UTC: past the earliest that a zip can say."""
@@ -35,30 +36,46 @@ NOT_SERVED = (
 
 NATIVE = "realizar_lambda/_native"
 
+ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
+"""Lambda's name of an architecture, and the machine's own."""
+
+
+def own_architecture() -> str:
+    """Lambda's name of the architecture that this runs on; a machine's own name where Lambda has none like it."""
+    machine = os.uname().machine
+    return next((name for name, own in ARCHITECTURES.items() if own == machine), machine)
+
 
 class LayoutError(Exception):
     """What is to be packaged is not there: what, and what makes it."""
 
 
-def lay_out_code(output: Path, *, source: Path = ROOT, native: Path | None = None) -> None:
-    """The served modules, the handlers and the libraries of the folder `native`. Raises LayoutError."""
+def lay_out_code(
+    output: Path, *, source: Path = ROOT, native: Path | None = None, architecture: str | None = None
+) -> None:
+    """The served modules, the handlers and an architecture's libraries of the folder `native`. Raises LayoutError."""
     for package in PACKAGES:
         for path in sorted((source / package).rglob("*.py")):
             relative = path.relative_to(source)
             if not any(relative.is_relative_to(left_out) for left_out in NOT_SERVED):
                 _copy(path, output / relative)
-    for library in current_libraries(native or source / NATIVE):
+    for library in current_libraries(native or source / NATIVE, architecture or own_architecture()):
         _copy(library, output / NATIVE / library.name)
     _copy(source / "LICENSE", output / "LICENSE")
 
 
-def current_libraries(folder: Path) -> list[Path]:
-    """The kernel libraries of `folder`, built from this checkout's sources. Raises LayoutError."""
-    libraries = sorted(folder.glob("*.so"))
+def current_libraries(folder: Path, architecture: str) -> list[Path]:
+    """The kernel libraries of `folder` for an architecture, built from this checkout's sources. Raises LayoutError."""
+    machine = ARCHITECTURES.get(architecture, architecture)
+    names = sorted(name for name, target in TARGETS.items() if target.triple.startswith(f"{machine}-"))
+    libraries = [path for path in (folder / f"{name}.so" for name in names) if path.exists()]
+    named = " ".join(f"--target {name}" for name in names)
+    is_own = architecture == own_architecture()
+    builds = "make kernels" if is_own else f"python -m realizar_lambda.kernels.build {named}"
     if not libraries:
-        raise LayoutError(f"no kernel library in {folder}; `make kernels` builds them")
+        raise LayoutError(f"no kernel library for {architecture} in {folder}; `{builds}` builds them")
     if not is_current(folder, [library.stem for library in libraries]):
-        raise LayoutError(f"the kernel libraries in {folder} are of other sources; `make kernels` builds them")
+        raise LayoutError(f"the kernel libraries in {folder} are of other sources; `{builds}` builds them")
     return libraries
 
 
@@ -88,13 +105,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="packaging/layout.py", description="Lay out the function's folder.")
     parser.add_argument("output", type=Path, nargs="+")
     parser.add_argument("--native", type=Path, help="the folder of the kernel libraries (default: the package's)")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, help="default: this machine's")
     parser.add_argument("--part", choices=("code", "models"), help="default: both")
     parser.add_argument("--settle", action="store_true", help="lay out nothing, only fix modes and times")
     options = parser.parse_args(arguments)
     try:
         for output in options.output:
             if not options.settle and options.part != "models":
-                lay_out_code(output, native=options.native)
+                lay_out_code(output, native=options.native, architecture=options.architecture)
             if not options.settle and options.part != "code":
                 lay_out_models(output)
             settle(output)

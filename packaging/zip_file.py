@@ -1,6 +1,6 @@
 """The function as a zip for Lambda's managed Python runtimes, which bring the runtime client themselves.
 
-    python packaging/zip_file.py OUTPUT.zip [--python PYTHON]...
+    python packaging/zip_file.py OUTPUT.zip [--python PYTHON]... [--architecture x86_64|arm64]
 
 Equal sources make equal bytes: entries are sorted, dated alike and stored with fixed modes. `--python` names an
 interpreter of the runtime (3.12, 3.13) that compiles the modules to bytecode; without one the runtime compiles them
@@ -17,7 +17,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from layout import EPOCH, LayoutError, lay_out_code, lay_out_models, settle
+from layout import ARCHITECTURES, EPOCH, LayoutError, lay_out_code, lay_out_models, settle
 from manifest import ManifestError
 
 MAX_BYTES = 50 << 20
@@ -39,11 +39,11 @@ def write_zip(folder: Path, output: Path) -> None:
             archive.writestr(entry, path.read_bytes(), compresslevel=9)
 
 
-def package(output: Path, *, pythons: list[str]) -> None:
+def package(output: Path, *, pythons: list[str], architecture: str | None = None) -> None:
     """Lay the function out, compile it with each of `pythons`, zip it. Raises LayoutError and ManifestError."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "task"
-        lay_out_code(folder)
+        lay_out_code(folder, architecture=architecture)
         lay_out_models(folder)
         for python in pythons:
             result = subprocess.run([python, str(_BYTECODE), str(folder)], capture_output=True, text=True, check=False)
@@ -60,9 +60,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="packaging/zip_file.py", description="Package the function as a zip.")
     parser.add_argument("output", type=Path)
     parser.add_argument("--python", action="append", default=[], metavar="PYTHON", dest="pythons")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, help="the function's; default: this machine's")
     options = parser.parse_args(arguments)
     try:
-        package(options.output, pythons=options.pythons)
+        package(options.output, pythons=options.pythons, architecture=options.architecture)
     except (LayoutError, ManifestError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

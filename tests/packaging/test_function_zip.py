@@ -10,12 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from layout import NOT_SERVED, LayoutError, current_libraries, lay_out_code, settle
+from layout import ARCHITECTURES, NOT_SERVED, LayoutError, current_libraries, lay_out_code, own_architecture, settle
 from zip_file import MAX_BYTES, main, package, write_zip
 
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.function import Function
-from realizar_lambda.kernels.build import default_targets, is_current
+from realizar_lambda import native
+from realizar_lambda.kernels.build import default_targets, is_current, source_hash
+from realizar_lambda.kernels.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NATIVE = ROOT / "realizar_lambda" / "_native"
@@ -55,7 +57,7 @@ def test_a_zip_is_small_and_holds_code_libraries_handlers_and_models_alone(archi
     assert {name.split("/")[0] for name in names} == {"LICENSE", "handlers", "models", "realizar_lambda"}
     assert not [name for name in names if name.startswith(NOT_SERVED)]
     assert {name for name in names if name.endswith(".so")} == {
-        f"realizar_lambda/_native/{path.name}" for path in NATIVE.glob("*.so")
+        f"realizar_lambda/_native/{name}.so" for name in default_targets()
     }
     assert "models/mnist_mlp.apr" in names
     assert "models/manifest.json" not in names
@@ -86,15 +88,40 @@ def test_a_settled_folder_is_readable_by_everybody_and_of_one_date(tmp_path: Pat
 
 
 def test_a_checkout_without_libraries_is_refused_with_what_builds_them(tmp_path: Path) -> None:
-    with pytest.raises(LayoutError, match=r"no kernel library in .*; `make kernels` builds them"):
+    with pytest.raises(LayoutError, match=r"no kernel library for .* in .*; `make kernels` builds them"):
         lay_out_code(tmp_path / "task", native=tmp_path)
 
 
+def record(folder: Path, *names: str, source: str) -> None:
+    """A folder of libraries that are none, and the record of their building."""
+    (folder / "build.json").write_text(json.dumps({"source": source, "targets": names}))
+    for name in names:
+        (folder / f"{name}.so").write_bytes(b"\x7fELF")
+
+
+def test_a_function_gets_the_libraries_of_its_architecture_alone(tmp_path: Path) -> None:
+    record(tmp_path, *TARGETS, source=source_hash())
+    for architecture, machine in ARCHITECTURES.items():
+        output = tmp_path / architecture
+        lay_out_code(output, native=tmp_path, architecture=architecture)
+        found = {path.stem for path in (output / "realizar_lambda" / "_native").iterdir()}
+        assert found == {name for name, _ in native.ISAS[machine]}
+
+
+def test_an_architecture_without_libraries_is_refused_with_what_builds_them(tmp_path: Path) -> None:
+    record(tmp_path, *default_targets(), source=source_hash())
+    (other,) = ARCHITECTURES.keys() - {own_architecture()}
+    words = (
+        rf"no kernel library for {other} in .*; `.*kernels.build --target {native.ISAS[ARCHITECTURES[other]][-1][0]}"
+    )
+    with pytest.raises(LayoutError, match=words):
+        lay_out_code(tmp_path / "task", native=tmp_path, architecture=other)
+
+
 def test_libraries_of_other_sources_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "x86_64_v3.so").write_bytes(b"\x7fELF")
-    (tmp_path / "build.json").write_text(json.dumps({"source": "0" * 64, "targets": ["x86_64_v3"]}))
+    record(tmp_path, *default_targets(), source="0" * 64)
     with pytest.raises(LayoutError, match=r"are of other sources; `make kernels` builds them"):
-        current_libraries(tmp_path)
+        current_libraries(tmp_path, own_architecture())
 
 
 @needs_libraries

@@ -81,12 +81,15 @@ class Function:
         self._api.close()
         self._log.close()
 
-    def invoke(self, event: object, *, client_context: str | None = None) -> Invocation:
-        """One invocation. `event` is JSON-able, or bytes that are sent as they are.
+    def invoke(
+        self, event: object, *, client_context: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Invocation:
+        """One invocation. `event` is JSON-able, or bytes that are sent as they are; `headers` are added to those of
+        the Runtime API, and win.
 
         Raises EventTooLargeError for an event over Lambda's limit.
         """
-        task = Task(encoded_event(event), self._timeout_seconds, _trace_id(), client_context)
+        task = Task(encoded_event(event), self._timeout_seconds, _trace_id(), client_context, headers or {})
         submitted_ns = time.monotonic_ns()
         process = self._process
         if process is not None and self._is_ready(process):

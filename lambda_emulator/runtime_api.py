@@ -184,7 +184,7 @@ class RuntimeApi:
         }
         if task.client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = task.client_context
-        connection.send(200, headers, task.event)
+        connection.send(200, headers | dict(task.headers), task.event)
         return True
 
     def _take_response(self, connection: Connection, head: Head, task: Task) -> bool:

@@ -7,6 +7,7 @@ import binascii
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lambda_emulator.records import Chunk, Invocation
@@ -29,6 +30,7 @@ class Task:
     timeout_seconds: float
     trace_id: str
     client_context: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     deadline_ns: int | None = None
     taken_ns: int | None = None

@@ -1,17 +1,19 @@
-"""The real runtime client, driven end to end by both emulators with small handlers written here."""
+"""The real runtime client and our own loop, driven end to end by both emulators with small handlers written here."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from lambda_emulator.entries import ENTRIES, entry_command
 from lambda_emulator.function import EXITED, TIMED_OUT, Function
 from lambda_emulator.interface_emulator import InterfaceEmulatorFunction, find_interface_emulator
 from lambda_emulator.memory import child_pids, read_memory
+from lambda_emulator.phases import ROOT
 from lambda_emulator.process import RuntimeProcess
 from lambda_emulator.records import MAX_PAYLOAD_BYTES, EmulatorError, EventTooLargeError
 from lambda_emulator.runtime_api import TOO_LARGE
@@ -56,14 +58,23 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(params=EMULATORS)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Makes a function of either emulator from a handler's source."""
+@pytest.fixture(params=ENTRIES)
+def entry(request: pytest.FixtureRequest) -> str:
+    """What runs the handlers."""
+    name: str = request.param
+    return name
 
-    def made(source: str = HANDLER, **options: object) -> Emulated:
+
+@pytest.fixture(params=EMULATORS)
+def make(request: pytest.FixtureRequest, tmp_path: Path, entry: str) -> Make:
+    """Makes a function of either emulator and of either runtime from a handler's source."""
+
+    def made(source: str = HANDLER, *, env: Mapping[str, str] | None = None, **options: object) -> Emulated:
         (tmp_path / "app.py").write_text(source)
         options = {"timeout_seconds": 5.0, **options}
-        emulated: Emulated = request.param("app.handler", cwd=tmp_path, **options)
+        command = entry_command(entry, sys.executable, "app.handler")
+        environment = {"PYTHONPATH": str(ROOT), **(env or {})}
+        emulated: Emulated = request.param("app.handler", cwd=tmp_path, env=environment, command=command, **options)
         return emulated
 
     return made

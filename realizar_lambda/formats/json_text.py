@@ -7,9 +7,8 @@ several hundred.
 
 from __future__ import annotations
 
-import json
-
 from realizar_lambda.errors import FormatError
+from realizar_lambda.json_codec import Decoder
 
 MAX_VALUES = 1 << 21
 """Most values in one document. A 256k-token vocabulary with its merges has under 900,000."""
@@ -37,18 +36,17 @@ def parse(path: str, offset: int, raw: bytes) -> object:
     except UnicodeDecodeError as fault:
         raise FormatError(path, offset + fault.start, f"the JSON is not UTF-8: {fault.reason}") from None
     try:
-        value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _decode(text)
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as fault:
-        at = offset + len(text[: fault.pos].encode("utf-8"))
-        raise FormatError(path, at, f"not JSON: {fault.msg}") from None
+            _check_surrogates(value)
     except UnicodeEncodeError:
         raise FormatError(path, offset, "the JSON has an unpaired surrogate in a string") from None
     except RecursionError:
         raise FormatError(path, offset, "the JSON is nested too deeply") from None
     except ValueError as fault:
-        raise FormatError(path, offset, f"not JSON: {fault}") from None
+        position = getattr(fault, "pos", 0)  # a JSONDecodeError knows where, the refusals below do not
+        at = offset + len(text[:position].encode("utf-8"))
+        raise FormatError(path, at, f"not JSON: {getattr(fault, 'msg', fault)}") from None
     return value
 
 
@@ -66,6 +64,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON value")
 
+
+def _check_surrogates(value: object) -> None:
+    """Raises UnicodeEncodeError for an unpaired surrogate in a string."""
+    import json
+
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
+_decode = Decoder(object_pairs_hook=_unique, parse_constant=_refuse_constant).decode
 
 _NAMES = {
     list: "an array",

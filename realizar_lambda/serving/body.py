@@ -6,9 +6,8 @@ anything after its end. The size is checked before anything is decoded.
 
 from __future__ import annotations
 
-import json
-
 from realizar_lambda.errors import RequestError
+from realizar_lambda.json_codec import Decoder
 from realizar_lambda.serving.fields import type_name
 
 TYPE_CHECKING = False
@@ -36,13 +35,8 @@ def read_json(request: Request, settings: Settings) -> object:
         value = _decode(text)
     except RecursionError:
         raise _too_deep(settings.max_json_depth) from None
-    except json.JSONDecodeError as error:
-        raise RequestError(
-            422,
-            f"the body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-        ) from None
-    except ValueError:
-        raise RequestError(422, "the body is not valid JSON: an integer has too many digits") from None
+    except ValueError as error:
+        raise _not_json(error) from None
     if text.count("[") + text.count("{") > settings.max_json_depth:
         _check_nesting(value, settings.max_json_depth)
     return value
@@ -119,6 +113,15 @@ def _containers(value: object) -> list[object]:
 _PLAIN = frozenset((int, float, str, bool, type(None)))
 
 
+def _not_json(error: ValueError) -> RequestError:
+    from json import JSONDecodeError
+
+    fault = "an integer has too many digits"
+    if isinstance(error, JSONDecodeError):
+        fault = f"{error.msg} at line {error.lineno}, column {error.colno}"
+    return RequestError(422, f"the body is not valid JSON: {fault}")
+
+
 def _too_deep(max_depth: int) -> RequestError:
     return RequestError(422, f"JSON may be nested at most {max_depth} deep, the body is nested deeper")
 
@@ -138,4 +141,4 @@ def _refuse_constant(name: str) -> object:
     raise RequestError(422, f"JSON has no {name}: numbers must be finite")
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant).decode
+_decode = Decoder(object_pairs_hook=_unique, parse_constant=_refuse_constant).decode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from realizar_lambda.json_codec import Encoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PHRASES = {
     503: "Service Unavailable",
 }
 
-encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+encode = Encoder(allow_nan=False).encode
 
 
 class Request:

@@ -6,13 +6,15 @@ import time
 
 
 class Invocation:
-    """`request_id` is Lambda's own, "" where there is none; `deadline` is on `time.monotonic`, in seconds."""
+    """`request_id` is Lambda's own, "" where there is none; `deadline` is on `time.monotonic`, in seconds; `can_stream`
+    says that the runtime sends a `StreamedAnswer` piece by piece."""
 
-    __slots__ = ("deadline", "request_id")
+    __slots__ = ("can_stream", "deadline", "request_id")
 
-    def __init__(self, request_id: str = "", deadline: float | None = None) -> None:
+    def __init__(self, request_id: str = "", deadline: float | None = None, *, can_stream: bool = False) -> None:
         self.request_id = request_id
         self.deadline = deadline
+        self.can_stream = can_stream
 
     @classmethod
     def from_context(cls, context: object, *, reserve_seconds: float = 0.0) -> Invocation:
@@ -25,7 +27,8 @@ class Invocation:
         deadline = None
         if callable(remaining):
             deadline = time.monotonic() + max(0, remaining()) / 1000 - reserve_seconds
-        return cls(request_id if isinstance(request_id, str) else "", deadline)
+        can_stream = getattr(context, "can_stream", False) is True
+        return cls(request_id if isinstance(request_id, str) else "", deadline, can_stream=can_stream)
 
     def deadline_within(self, seconds: float | None) -> float | None:
         """The deadline, or `seconds` from now where that is sooner."""

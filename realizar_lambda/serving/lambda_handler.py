@@ -20,6 +20,7 @@ def make_handler(
     environ: Mapping[str, str] | None = None, *, warm: tuple[str, str] | None = None
 ) -> Callable[[object, object], object]:
     """A handler over the environment's models and settings; `warm`: the (method, path) it mostly answers."""
+    environ = os.environ if environ is None else environ
     is_collecting = gc.isenabled()
     gc.disable()
     try:
@@ -27,12 +28,16 @@ def make_handler(
         from realizar_lambda.serving.application import Application
         from realizar_lambda.serving.settings import Settings
 
-        settings = Settings.from_env(os.environ if environ is None else environ)
+        settings = Settings.from_env(environ)
         huge_pages = settings.huge_pages and _have_huge_pages()
         registry = Registry(settings.models_dir, max_bytes=settings.max_model_bytes, huge_pages=huge_pages)
         application = Application(settings, registry)
         if warm is not None:
             application.warm(*warm)
+        if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            from realizar_lambda.serving.restore import register
+
+            register(application, environ)
         return make_event_handler(application)
     finally:
         gc.freeze()

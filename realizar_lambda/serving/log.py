@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+from realizar_lambda.json_codec import Encoder
+
+_encode = Encoder(allow_nan=True, default=str).encode
 
 
 def write_line(record: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIB = 1 << 20
+STREAMING_SOURCES = ("function_url", "api_gateway_v1")  # the event sources that can pass an answer on in pieces
 HARD_MAX_BODY_BYTES = 6 * MIB  # what Lambda itself carries each way
 
 
@@ -29,6 +30,7 @@ class Settings:
     | `reserve_seconds` | REALIZAR_RESERVE_MS | 500 ms, what is kept of an invocation's time to answer in |
     | `share_prefixes` | REALIZAR_SHARE_PREFIXES | none; caller, all: who goes on from whose computed prompts |
     | `metrics_namespace` | REALIZAR_METRICS_NAMESPACE | "" (no CloudWatch metrics in the log lines) |
+    | `streamed_sources` | REALIZAR_STREAM | none; function_url, api_gateway_v1, or both with a comma: who streams |
     | `base_path` | REALIZAR_BASE_PATH | "" (a custom domain's mapping, cut off every path) |
     """
 
@@ -45,6 +47,7 @@ class Settings:
         "models_dir",
         "reserve_seconds",
         "share_prefixes",
+        "streamed_sources",
     )
 
     def __init__(
@@ -62,6 +65,7 @@ class Settings:
         share_prefixes: str = "none",
         base_path: str = "",
         metrics_namespace: str = "",
+        streamed_sources: tuple[str, ...] = (),
     ) -> None:
         self.models_dir = models_dir
         self.default_model = default_model
@@ -75,6 +79,7 @@ class Settings:
         self.share_prefixes = share_prefixes
         self.base_path = base_path
         self.metrics_namespace = metrics_namespace
+        self.streamed_sources = streamed_sources
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -99,6 +104,7 @@ class Settings:
             share_prefixes=_read_choice(environ, "REALIZAR_SHARE_PREFIXES", ("none", "caller", "all")),
             base_path=f"/{base_path}" if base_path else "",
             metrics_namespace=environ.get("REALIZAR_METRICS_NAMESPACE", ""),
+            streamed_sources=_read_choices(environ, "REALIZAR_STREAM", STREAMING_SOURCES),
         )
 
 
@@ -108,6 +114,14 @@ def _read_choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...]
     if text not in choices:
         raise UnsupportedError(f"{name}={text[:100]!r}", f"one of {', '.join(choices)}")
     return text
+
+
+def _read_choices(environ: Mapping[str, str], name: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of `choices`, separated by commas; none where the variable is not set."""
+    found = tuple(filter(None, environ.get(name, "").replace(" ", "").split(",")))
+    if not set(found) <= set(choices):
+        raise UnsupportedError(f"{name}={environ[name][:100]!r}", f"some of {', '.join(choices)}")
+    return found
 
 
 def _read_integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -23,6 +23,7 @@ def test_an_empty_environment_gives_the_documented_defaults():
     assert settings.huge_pages is False
     assert settings.base_path == ""
     assert settings.metrics_namespace == ""
+    assert settings.streamed_sources == ()
     assert os.path.basename(settings.models_dir) == "models"
 
 
@@ -49,6 +50,7 @@ def test_every_variable_sets_its_setting():
             "REALIZAR_SHARE_PREFIXES": "caller",
             "REALIZAR_BASE_PATH": "ml/",
             "REALIZAR_METRICS_NAMESPACE": "realizar",
+            "REALIZAR_STREAM": "api_gateway_v1, function_url",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         }
     )
@@ -66,6 +68,7 @@ def test_every_variable_sets_its_setting():
         "share_prefixes": "caller",
         "base_path": "/ml",
         "metrics_namespace": "realizar",
+        "streamed_sources": ("api_gateway_v1", "function_url"),
     }
 
 
@@ -80,6 +83,7 @@ def test_every_variable_sets_its_setting():
         ("REALIZAR_RESERVE_MS", "0.5", "0 to 600000"),
         ("REALIZAR_SHARE_PREFIXES", "some", "one of none, caller, all"),
         ("REALIZAR_HUGE_PAGES", "yes", "one of off, on"),
+        ("REALIZAR_STREAM", "function_url,alb", "some of function_url, api_gateway_v1"),
         ("REALIZAR_MAX_BATCH", "٣", "1 to 4096"),
         ("REALIZAR_MAX_JSON_DEPTH", "1", "2 to 256"),
         ("REALIZAR_MAX_MODEL_BYTES", "9" * 5000, "an integer from 1"),

@@ -5,9 +5,8 @@ An error raises RequestError, so that it reaches the Runtime API's error path an
 
 from __future__ import annotations
 
-import json
-
 from realizar_lambda.errors import RequestError
+from realizar_lambda.json_codec import Decoder
 from realizar_lambda.serving.fields import quoted, type_name
 from realizar_lambda.serving.http import JSON, Request
 
@@ -49,7 +48,10 @@ class Direct:
         )
         if response.headers["content-type"] != JSON:
             return response.body
-        value = json.loads(response.body)
+        value = _decode(str(response.body))
         if response.status >= 400:
             raise RequestError(response.status, value["error"], code=response.code)
         return value
+
+
+_decode = Decoder().decode

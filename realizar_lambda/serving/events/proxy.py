@@ -26,18 +26,24 @@ class Proxy:
     timeout_seconds: float | None = None
 
     def answer(self, event: dict[str, Any], invocation: Invocation, application: Application) -> object:
-        """The proxy response. Raises nothing."""
+        """The proxy response, a StreamedAnswer where the source and the runtime pass one on. Raises nothing."""
         request = self.to_request(event)
         request.source = self.name
         request.request_id = invocation.request_id or request_id_of(event)
-        request.deadline = invocation.deadline_within(self.timeout_seconds)
+        request.can_stream = invocation.can_stream and self.name in application.settings.streamed_sources
+        request.deadline = invocation.deadline_within(None if request.can_stream else self.timeout_seconds)
         request.body = event.get("body")
         if application.settings.share_prefixes == "caller":
             from realizar_lambda.serving.events.caller import caller_of
 
             request.caller = caller_of(event)
         request.is_base64 = event.get("isBase64Encoded") is True
-        return self.from_response(application.respond(request))
+        response = application.respond(request)
+        if request.can_stream:
+            from realizar_lambda.serving.streamed_answer import StreamedAnswer
+
+            return StreamedAnswer(response)
+        return self.from_response(response)
 
     def to_request(self, event: dict[str, Any]) -> Request:
         """Method, path, query and headers of the event."""

@@ -108,7 +108,7 @@ class LanguageModel(TextModel):
 
             huge_pages = can_have(warn)
         stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
-        file = open_model(path, huge_pages=huge_pages)
+        file = open_model(path, huge_pages=huge_pages, read_ahead=True)
         return cls(file, name=stem, n_threads=n_threads, cache_element=cache_element, library=library)
 
     def program(self, capacity: int, chunk: int) -> tuple[Program, Buffer]:

@@ -51,7 +51,7 @@ def load_file(path: str, *, huge_pages: bool = False) -> Classifier | LanguageMo
     """Load the model in the file at `path`; whether there are huge pages was asked before."""
     from realizar_lambda.formats import open_model
 
-    file = open_model(path, huge_pages=huge_pages)
+    file = open_model(path, huge_pages=huge_pages, read_ahead=True)
     name = path.rstrip("/").rpartition("/")[2].partition(".")[0]
     if file.format.startswith("apr"):
         from realizar_lambda.classification import Classifier

@@ -23,11 +23,13 @@ READERS = {
 safetensors has no magic: its files start with a length below 2**32 as u64, then `{`."""
 
 
-def open_model(path: str | os.PathLike[str], *, verify: bool = False, huge_pages: bool = False) -> ModelFile:
+def open_model(
+    path: str | os.PathLike[str], *, verify: bool = False, huge_pages: bool = False, read_ahead: bool = False
+) -> ModelFile:
     """Open the model file at `path` over a memory map: no tensor is copied, metadata is parsed.
 
     With `huge_pages` the file is read into memory of huge pages instead, once (`huge_pages.can_have` says whether
-    the system has such).
+    the system has such); with `read_ahead` a thread fetches a large file's pages meanwhile.
 
     `path` may be a folder with one model, or the index of a sharded model (`model.safetensors.index.json`);
     a `config.json` beside safetensors becomes `metadata["config"]`.
@@ -45,20 +47,22 @@ def open_model(path: str | os.PathLike[str], *, verify: bool = False, huge_pages
         from realizar_lambda.formats.folder import find_model
 
         name = find_model(name)
-    data = map_file(name, huge_pages=huge_pages)
+    data = map_file(name, huge_pages=huge_pages, read_ahead=read_ahead)
     module = READERS.get(bytes(data[:4]))
     if module is None:
-        return _open_without_magic(name, data, verify, huge_pages)
+        return _open_without_magic(name, data, verify, huge_pages, read_ahead)
     model: ModelFile = import_module(f"{__name__}.{module}").read(name, data, verify=verify)
     return model
 
 
-def _open_without_magic(path: str, data: memoryview, verify: bool, huge_pages: bool) -> ModelFile:
+def _open_without_magic(path: str, data: memoryview, verify: bool, huge_pages: bool, read_ahead: bool) -> ModelFile:
     from realizar_lambda.formats import folder, safetensors
     from realizar_lambda.formats.foreign import refuse
 
     if path.endswith(".index.json"):
-        return folder.with_config(folder.read_index(path, data, verify=verify, huge_pages=huge_pages))
+        return folder.with_config(
+            folder.read_index(path, data, verify=verify, huge_pages=huge_pages, read_ahead=read_ahead)
+        )
     fault = refuse(path, data)
     if bytes(data[4:9]) == b"\0\0\0\0{" or (path.endswith(".safetensors") and isinstance(fault, FormatError)):
         return folder.with_config(safetensors.read(path, data, verify=verify))

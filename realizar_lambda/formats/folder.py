@@ -61,7 +61,9 @@ def read_config(path: str) -> dict[str, object]:
     return parse_object(path, 0, bytes(data))
 
 
-def read_index(path: str, data: memoryview, *, verify: bool = False, huge_pages: bool = False) -> ModelFile:
+def read_index(
+    path: str, data: memoryview, *, verify: bool = False, huge_pages: bool = False, read_ahead: bool = False
+) -> ModelFile:
     """The tensors of all shards that the index in `data`, the bytes of the file `path`, maps names to.
 
     Shards lie beside the index; a name with a folder in it is refused. `buffer` is a tuple of the shards'
@@ -86,7 +88,8 @@ def read_index(path: str, data: memoryview, *, verify: bool = False, huge_pages:
     buffers, n_found = [], 0
     for shard in shards:
         shard_path = os.path.join(folder, shard)
-        model = safetensors.read(shard_path, map_file(shard_path, huge_pages=huge_pages), verify=verify)
+        mapped = map_file(shard_path, huge_pages=huge_pages, read_ahead=read_ahead)
+        model = safetensors.read(shard_path, mapped, verify=verify)
         buffers.append(model.buffer)
         metadata.update(model.metadata)
         tensors.update((name, tensor) for name, tensor in model.tensors.items() if weight_map.get(name) == shard)

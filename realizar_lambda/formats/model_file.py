@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from realizar_lambda.tensor import Tensor
 
+READ_AHEAD_FROM = 1 << 24
+"""A file of fewer bytes is read by a few faults."""
+
 
 class ModelFile:
     """What every reader returns.
@@ -51,8 +54,10 @@ class ModelFile:
         return sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
-def map_file(path: str, *, huge_pages: bool = False) -> memoryview:
+def map_file(path: str, *, huge_pages: bool = False, read_ahead: bool = False) -> memoryview:
     """Map `path` read-only and return its bytes; with `huge_pages` a copy of them in such, if they fill one.
+
+    With `read_ahead` a thread fetches a large file from the disk meanwhile: all of it will be used.
 
     Raises what `huge_pages.read_file` raises, FormatError for an empty file and for what is no regular file (a pipe
     would block, a device has no size), and OSError's own subclasses where it cannot be opened.
@@ -69,6 +74,10 @@ def map_file(path: str, *, huge_pages: bool = False) -> memoryview:
 
             if status.st_size >= HUGE_BYTES:
                 return read_file(path, descriptor, status.st_size)
+        if read_ahead and status.st_size >= READ_AHEAD_FROM:
+            from realizar_lambda.formats import readahead
+
+            readahead.start(descriptor, status.st_size)
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)

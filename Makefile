@@ -29,6 +29,17 @@ $(VENV)/.rie: $(VENV)/.installed
 		echo "no aws-sam-cli to be had: the demo uses the project's own Runtime API emulator"
 	@touch $@
 
+# The whole of aws-sam-cli, in an environment of its own, where the system has none.
+SAM_VENV := $(VENV)/sam
+SAM_BIN := $(or $(patsubst %/,%,$(dir $(shell command -v sam))),$(SAM_VENV)/bin)
+SAM_INSTALLED := $(if $(filter $(SAM_VENV)/bin,$(SAM_BIN)),$(SAM_VENV)/.installed)
+
+$(SAM_VENV)/.installed: | $(VENV)/.installed
+	@echo "setting up $(SAM_VENV) with aws-sam-cli (a minute) ..."
+	@$(BIN)/python -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/pip install --quiet --disable-pip-version-check 'aws-sam-cli>=1.130,<2'
+	@touch $@
+
 realizar_lambda/_native/build.json: $(KERNEL_SOURCES) | $(VENV)/.installed
 	@$(BIN)/python -m realizar_lambda.kernels.build
 	@touch $@
@@ -52,8 +63,8 @@ test-slow: kernels ## run the tests that take minutes
 test-peers: kernels ## run the tests against peers; needs the bench extra
 	@$(BIN)/python -m pytest -q -m peers
 
-test-container: kernels ## run the tests that need a Docker engine
-	@$(BIN)/python -m pytest -q -m container
+test-container: kernels $(SAM_INSTALLED) ## run the tests that need a Docker engine
+	@PATH="$(abspath $(SAM_BIN)):$$PATH" $(BIN)/python -m pytest -q -m container
 
 lint: $(VENV)/.installed ## check style and types
 	@$(BIN)/ruff check .

@@ -39,16 +39,21 @@ _POLL_SECONDS = 0.005
 
 
 def find_interface_emulator() -> Path | None:
-    """The binary for this machine: on PATH as `aws-lambda-rie`, else inside an importable aws-sam-cli."""
+    """The binary for this machine: on PATH as `aws-lambda-rie`, else inside an importable aws-sam-cli, else inside
+    that of the `sam` on PATH."""
     on_path = shutil.which("aws-lambda-rie")
     if on_path is not None:
         return Path(on_path).resolve()
-    spec = importlib.util.find_spec("samcli")
     name = _BINARIES.get(platform.machine())
-    if spec is None or spec.origin is None or name is None:
+    if name is None:
         return None
-    binary = Path(spec.origin).resolve().parent / "local" / "rapid" / name
-    return binary if os.access(binary, os.X_OK) else None
+    spec = importlib.util.find_spec("samcli")
+    packages = [Path(spec.origin).resolve().parent] if spec is not None and spec.origin is not None else []
+    sam = shutil.which("sam")
+    if sam is not None:
+        packages += sorted(Path(sam).resolve().parent.parent.glob("lib/python3*/site-packages/samcli"))
+    binaries = [package / "local" / "rapid" / name for package in packages]
+    return next((binary for binary in binaries if os.access(binary, os.X_OK)), None)
 
 
 class InterfaceEmulatorFunction:

@@ -6,7 +6,7 @@ ZIP ?= dist/realizar-lambda.zip
 EVENT ?= events/predict-api-gateway-v2.json
 FUNCTION ?= PredictFunction
 ARCHITECTURE ?=
-SAM ?= $(if $(wildcard $(BIN)/sam),$(BIN)/sam,sam)
+SAM ?= $(SAM_BIN)/sam
 RUNTIME_PYTHONS ?= $(foreach version,3.12 3.13,$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
 SAM_PARAMETERS := $(if $(BASE_IMAGE),--parameter-overrides BaseImage=$(BASE_IMAGE))
 
@@ -21,12 +21,12 @@ lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another
 lambda-package: $(if $(filter arm64,$(ARCHITECTURE)),kernels-arm64,kernels) ## make the zip for the managed Python runtimes; ARCHITECTURE=arm64 for Graviton
 	@$(BIN)/python packaging/zip_file.py $(ZIP) $(addprefix --architecture ,$(ARCHITECTURE)) $(addprefix --python ,$(RUNTIME_PYTHONS))
 
-lambda-invoke: ## send EVENT=events/....json to FUNCTION=PredictFunction or GenerateFunction in its container
+lambda-invoke: $(SAM_INSTALLED) ## send EVENT=events/....json to FUNCTION=PredictFunction or GenerateFunction in its container
 	@test -f "$(EVENT)" || { echo "error: no event $(EVENT); there are: $$(ls events/*.json | tr '\n' ' ')"; exit 1; }
 	$(SAM) build $(FUNCTION) $(SAM_PARAMETERS)
 	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --skip-pull-image
 
-lambda-validate: ## check the templates as CloudFormation would
+lambda-validate: $(SAM_INSTALLED) ## check the templates as CloudFormation would
 	$(SAM) validate --lint --region us-east-1
 	$(SAM) validate --lint --region us-east-1 --template template-zip.yaml
 

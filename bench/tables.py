@@ -16,7 +16,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import exactness, huge_pages, perplexity, prefix, quantization_error, results, tokenization
+from bench import (
+    exactness,
+    huge_pages,
+    load,
+    perplexity,
+    prefix,
+    quantization_error,
+    results,
+    small_models,
+    tokenization,
+)
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -232,6 +242,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "huge_pages": huge_pages.table,
     "llm": llm,
     "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
+    "load": load.table,
     "memory": memory,
     "perplexity": perplexity.table,
     "phases": phases,
@@ -239,6 +250,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "predict_latency": predict_latency,
     "prefix": prefix.table,
     "quantization_error": quantization_error.table,
+    "small_models": small_models.table,
     "targets": targets,
     "tokenization": tokenization.table,
 }

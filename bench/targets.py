@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import huge_pages, results, tokenization
+from bench import huge_pages, load, results, small_models, tokenization
 from bench.summary import Interval, ratio, verdict
 
 Result = Mapping[str, Any]
@@ -107,6 +107,31 @@ TARGETS = (
         )
         for n_threads in (1, 2)
         for peer, title, limit in (("llama_cpp", "as installed", 1.2), ("llama_cpp_huge", "on huge pages", 1.0))
+    ),
+    Target("1.1B, file to first token, against llama.cpp", "load", load.load_sides, 1.0, is_upper=True),
+    Target(
+        f"1.1B, heap beside weights, KV cache and arena, against {load.LIMIT_MIB} MiB",
+        "load",
+        load.heap_sides,
+        1.0,
+        is_upper=True,
+    ),
+    *(
+        Target(
+            f"stories-q4_k, {n_threads} thread{'s'[: n_threads - 1]}, faster than llama-cpp-python's loop",
+            "small_models",
+            small_models.speed_sides(n_threads),
+            1.5,
+            is_upper=False,
+        )
+        for n_threads in (1, 2)
+    ),
+    Target(
+        f"stories-q4_k, a token outside the native calls, against {small_models.LIMIT_US} us",
+        "small_models",
+        small_models.overhead_sides,
+        1.0,
+        is_upper=True,
     ),
     Target(
         f"{tokenization.LARGEST}: ready from the open file, against {tokenization.READY_LIMIT_MS} ms",

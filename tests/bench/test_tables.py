@@ -76,6 +76,24 @@ def stored() -> dict[str, dict[str, Any]]:
             "settings": {"rounds": 1, "decode": 64, "tunables": "a=1"},
             "samples": {"1.1B": {"Q4_K": {"1": ways, "2": ways}}},
         },
+        "load": {
+            **STAMP,
+            "settings": {"size": "1.1B", "block": "Q4_K", "prompt": 16, "threads": 2, "rounds": 1},
+            "samples": {
+                "load_ms": {"realizar": [100.0], "llama_cpp": [700.0], "llama_cpp_plain": [150.0]},
+                "with_imports_ms": {"realizar": [110.0], "llama_cpp": [800.0], "llama_cpp_plain": [250.0]},
+                "resident_mib": {"realizar": [600.0], "llama_cpp": [1200.0], "llama_cpp_plain": [650.0]},
+                "heap_mib": {"realizar": [18.5]},
+            },
+        },
+        "small_models": {
+            **STAMP,
+            "settings": {"model": "stories-q4_k.gguf", "tokens": 200, "rounds": 1},
+            "samples": {
+                n_threads: {"realizar": [8000.0], "llama_cpp_python": [4000.0], "overhead_us": [5.5]}
+                for n_threads in ("1", "2")
+            },
+        },
         "tokenization": tokenization,
         "exactness": {
             **STAMP,
@@ -186,6 +204,17 @@ def test_what_quantising_costs_is_a_share_of_the_perplexity() -> None:
 def test_huge_pages_stand_beside_llama_cpp_as_installed_and_on_them() -> None:
     row = "| 1.1B Q4_K | 2 | 50.0 | 60.0 | 40.0 | 48.0 | 1.50 x [1.50, 1.50] | 1.25 x [1.25, 1.25] |"
     assert row in TABLES["huge_pages"](stored().get)
+
+
+def test_loading_stands_beside_both_settings_of_llama_cpp() -> None:
+    lines = TABLES["load"](stored().get)
+    assert "| realizar-lambda | 100 [100, 100] | 1 | 110 | 18.5 | 600 |" in lines
+    assert "| llama.cpp, no repacking | 150 [150, 150] | 1.50 x [1.50, 1.50] | 250 |  | 650 |" in lines
+
+
+def test_the_cost_of_a_token_stands_beside_the_rates() -> None:
+    row = "| 2 | 8000 | 4000 | 2.00 x [2.00, 2.00] | 125 | 5.5 [5.5, 5.5] |"
+    assert row in TABLES["small_models"](stored().get)
 
 
 def test_a_prefix_file_stands_beside_computing_the_prompt() -> None:

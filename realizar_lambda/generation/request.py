@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MAX_STOP_STRINGS = 16
 MAX_STOP_CHARACTERS = 256
 MAX_STOP_TOKEN_IDS = 256
+UNORDERED = (bytes, bytearray, dict, set, frozenset)
+"""What has a length and is neither text nor a list."""
 
 
 class Request:
@@ -53,7 +55,7 @@ class Request:
         add_special: bool = True,
         parse_special: bool = False,
     ) -> None:
-        if isinstance(prompt, (bytes, bytearray)) or not hasattr(prompt, "__len__"):
+        if isinstance(prompt, UNORDERED) or not hasattr(prompt, "__len__"):
             raise RequestError(422, f"prompt must be text or token ids, got {type(prompt).__name__}", "prompt")
         if max_tokens is not None:
             if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
@@ -72,6 +74,10 @@ class Request:
         self.ignore_eos = ignore_eos
         if not isinstance(prompt_lookup, bool):
             raise RequestError(422, f"prompt_lookup must be true or false, got {prompt_lookup!r:.40}", "prompt_lookup")
+        if deadline is not None and (type(deadline) not in (int, float) or deadline != deadline):
+            raise RequestError(422, f"deadline must be a time in seconds, got {deadline!r:.40}", "deadline")
+        if share_key is not None and not isinstance(share_key, str):
+            raise RequestError(422, f"share_key must be a string or None, got {share_key!r:.40}", "share_key")
         self.prompt_lookup = prompt_lookup
         self.deadline = deadline
         self.share_key = share_key
@@ -83,6 +89,8 @@ def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     """The stop strings, none of them empty. Raises RequestError for too many, and for too long ones."""
     if stop is None:
         return ()
+    if isinstance(stop, UNORDERED) or not hasattr(stop, "__iter__"):
+        raise RequestError(422, f"stop must be a string or a list of strings, got {type(stop).__name__}", "stop")
     found = (stop,) if isinstance(stop, str) else tuple(stop)
     if len(found) > MAX_STOP_STRINGS:
         raise RequestError(400, f"stop must hold at most {MAX_STOP_STRINGS} strings, got {len(found)}", "stop")
@@ -97,6 +105,9 @@ def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _stop_ids(ids: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(ids, UNORDERED) or not hasattr(ids, "__len__"):
+        message = f"stop_token_ids must be a list of token ids, got {type(ids).__name__}"
+        raise RequestError(422, message, "stop_token_ids")
     if len(ids) > MAX_STOP_TOKEN_IDS:
         message = f"stop_token_ids must hold at most {MAX_STOP_TOKEN_IDS} ids, got {len(ids)}"
         raise RequestError(400, message, "stop_token_ids")

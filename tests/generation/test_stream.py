@@ -253,6 +253,25 @@ def test_an_empty_text_is_its_bos_or_refused_without_one(llm, cases):
         llm.stream("", add_special=False)
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"prompt": {1: 2}}, "prompt must be text or token ids, got dict"),
+    ({"stop": 5}, "stop must be a string or a list of strings, got int"),
+    ({"stop": {"a": 1}}, "stop must be a string or a list of strings, got dict"),
+    ({"stop": b"a"}, "stop must be a string or a list of strings, got bytes"),
+    ({"stop_token_ids": None}, "stop_token_ids must be a list of token ids, got NoneType"),
+    ({"stop_token_ids": {3}}, "stop_token_ids must be a list of token ids, got set"),
+    ({"deadline": "soon"}, "deadline must be a time in seconds, got 'soon'"),
+    ({"deadline": float("nan")}, "deadline must be a time in seconds, got nan"),
+    ({"deadline": True}, "deadline must be a time in seconds, got True"),
+    ({"share_key": 3}, "share_key must be a string or None, got 3"),
+])  # fmt: skip
+def test_a_value_of_a_wrong_type_is_named(llm, arguments, message):
+    with pytest.raises(RequestError) as caught:
+        llm.generate(**{"prompt": PROMPT, "max_tokens": 1, **arguments})
+    assert (caught.value.status, str(caught.value)) == (422, message)
+    assert caught.value.field == next(iter(arguments))
+
+
 @pytest.mark.parametrize(("arguments", "field"), [
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": -1}, "max_tokens"),

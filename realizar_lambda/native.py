@@ -10,13 +10,12 @@ It knows nothing of models. Everything that passes through it was checked before
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import sys
 from _thread import allocate_lock
 
-from realizar_lambda import ops
+from realizar_lambda import calling, ops
 from realizar_lambda.errors import BuildError, CapacityError, UnsupportedError
 
 ISA_VARIABLE = "REALIZAR_ISA"
@@ -50,36 +49,11 @@ _FLAG_BITS = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-_CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_double, "v": None}
 
-
-class _PyBuffer(ctypes.Structure):
-    """CPython's Py_buffer, to ask a read-only buffer for its address."""
-
-    _fields_ = [
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.py_object),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    ]
-
-
-def address(buffer: object) -> int:
-    """The address of a C-contiguous buffer's first byte; the caller keeps the buffer alive while it is used."""
-    view = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
-    start: int = view.buf or 0
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
-    return start
+address = calling.address
 
 
 def allocate(n_bytes: int) -> mmap.mmap:
@@ -97,7 +71,7 @@ def allocate(n_bytes: int) -> mmap.mmap:
         raise CapacityError(f"working memory ({error.strerror})", n_bytes, limit) from None
 
 
-def cpu_flags(c_library: Any = ctypes.pythonapi) -> frozenset[str]:
+def cpu_flags(find: Callable[..., Callable[[int], Any]] = calling.interpreters) -> frozenset[str]:
     """The CPU's flags as Linux names them, those of `ISAS` at least; empty where nothing says them.
 
     The C library asked the CPU when the process began, and knows what the system lets it use. /proc/cpuinfo, which
@@ -106,13 +80,10 @@ def cpu_flags(c_library: Any = ctypes.pythonapi) -> frozenset[str]:
     machine = os.uname().machine
     try:
         if machine == "x86_64":
-            leaf = c_library.__x86_get_cpuid_feature_leaf  # glibc 2.33
-            leaf.restype = ctypes.c_void_p
-            leaves = [int.from_bytes(ctypes.string_at(leaf(n) + 16, 16), "little") for n in range(3)]
+            leaf = find("__x86_get_cpuid_feature_leaf", calling.Address, [calling.Int])  # glibc 2.33
+            leaves = [int.from_bytes(calling.Bits128.from_address(leaf(n) + 16), "little") for n in range(3)]
         elif machine == "aarch64":
-            auxiliary = c_library.getauxval
-            auxiliary.restype = ctypes.c_ulong
-            leaves = [auxiliary(_AT_HWCAP)]
+            leaves = [find("getauxval", calling.Int64, [calling.Int64])(_AT_HWCAP)]
         else:
             leaves = []
     except (AttributeError, TypeError):  # no such function, or no such leaf
@@ -164,7 +135,8 @@ class Library:
     def __init__(self, isa: str, path: str, *, holds_gil: bool = False) -> None:
         self.isa = isa
         self.path = path
-        self._handle = ctypes.PyDLL(path) if holds_gil else ctypes.CDLL(path)
+        self._handle = calling.open_library(path)
+        self._holds_gil = holds_gil
         if not holds_gil:
             self._check()
 
@@ -185,10 +157,11 @@ class Library:
         elif declared is None:
             raise AttributeError(f"the kernel library exports no {name!r}")
         else:
-            found = getattr(self._handle, f"realizar_{name}")
-            result, arguments = declared
-            found.restype = _CTYPES[result]
-            found.argtypes = [_CTYPES[kind] for kind in arguments]
+            result, kinds = declared
+            arguments = [calling.KINDS[kind] for kind in kinds]
+            found = calling.function(
+                self._handle, f"realizar_{name}", calling.KINDS[result], arguments, holds_gil=self._holds_gil
+            )
         setattr(self, name, found)
         return found
 

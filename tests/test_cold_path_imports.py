@@ -54,7 +54,7 @@ HANDLERS = {
         "/predict",
         {"features": [0.5] * 784, "options": {"return_probabilities": True}},
         ("realizar_lambda.tokenizers", "realizar_lambda.generation", "realizar_lambda.sampling"),
-        39,
+        40,
     ),
     "generate": (
         STORIES,

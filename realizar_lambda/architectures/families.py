@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from importlib import import_module
 
 from realizar_lambda.architectures.config import from_gguf
 from realizar_lambda.architectures.decoder import Decoder
@@ -95,7 +94,7 @@ def build(
     )  # fmt: skip
     package = __name__.rpartition(".")[0]
     layers: Callable[[Decoder], Buffer] = getattr(
-        import_module(f"{package}.{description.family.module}"), description.family.layers
+        __import__(f"{package}.{description.family.module}", fromlist=("layers",)), description.family.layers
     )
-    norm = import_module(f"{package}.{description.family.norm_module}").norm
+    norm = __import__(f"{package}.{description.family.norm_module}", fromlist=("norm",)).norm
     return decoder.finish(layers(decoder), norm), decoder.ids

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 from realizar_lambda.errors import FormatError
 from realizar_lambda.formats.model_file import ModelFile, map_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ModelFile", "open_model"]
 
@@ -51,8 +54,12 @@ def open_model(
     module = READERS.get(bytes(data[:4]))
     if module is None:
         return _open_without_magic(name, data, verify, huge_pages, read_ahead)
-    model: ModelFile = import_module(f"{__name__}.{module}").read(name, data, verify=verify)
+    model: ModelFile = _import(module).read(name, data, verify=verify)
     return model
+
+
+def _import(module: str) -> Any:
+    return __import__(f"{__name__}.{module}", fromlist=("read",))
 
 
 def _open_without_magic(path: str, data: memoryview, verify: bool, huge_pages: bool, read_ahead: bool) -> ModelFile:

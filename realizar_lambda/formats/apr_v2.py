@@ -12,7 +12,6 @@ index, unaligned data, JSON index, GGML's type numbers and GGML's order of dimen
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 import zlib
@@ -233,6 +232,8 @@ def _check_tensor(name: str, encoded: bytes, shape: Sequence[int], block_name: s
 
 
 def _metadata_text(metadata: Mapping[str, object]) -> bytes:
+    import json
+
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as fault:

@@ -7,8 +7,6 @@ read as, byte tokens such as `<0x-1>`.
 
 from __future__ import annotations
 
-import re
-
 from realizar_lambda.errors import FormatError
 from realizar_lambda.formats.gguf_strings import StringArray
 
@@ -34,8 +32,7 @@ _ARRAYS = {
     "tokenizer.ggml.scores": ("[f32]",),
     "tokenizer.ggml.token_type": ("[i32]", "[u32]"),
 }
-_BLOCK = re.compile(r"blk\.(\d{1,9})\.")
-_BYTE_TOKEN = re.compile(rb"<0x[0-9A-Fa-f]{2}>")
+_HEXADECIMAL = b"0123456789abcdefABCDEF"
 
 
 def check_model(path: str, metadata: Metadata, tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -78,8 +75,9 @@ def _check_counts(path: str, architecture: str, metadata: Metadata, tensors: Map
         if n_blocks > MAX_BLOCKS:
             raise FormatError(path, None, f"{architecture}.block_count is {n_blocks}, at most {MAX_BLOCKS} are read")
         for name in tensors:
-            block = _BLOCK.match(name)
-            if block and int(block[1]) >= n_blocks:
+            prefix, _, rest = name.partition(".")
+            block = rest.partition(".")[0] if prefix == "blk" and rest.count(".") else ""
+            if block.isascii() and block.isdigit() and len(block) < 10 and int(block) >= n_blocks:
                 raise FormatError(path, None, f"tensor {name!r} is beyond {architecture}.block_count, {n_blocks}")
     n_heads, n_kv_heads = found.get("attention.head_count", 0), found.get("attention.head_count_kv", 1)
     if n_heads % n_kv_heads:
@@ -127,6 +125,6 @@ def _check_byte_tokens(path: str, tokens: StringArray) -> None:
     while find and (position := find(b"<0x", position, tokens.end)) >= 0:
         length = int.from_bytes(data[position - 8 : position], "little")
         entry = bytes(data[position : position + length]) if length <= 32 else b""
-        if entry.endswith(b">") and not _BYTE_TOKEN.fullmatch(entry):
+        if entry.endswith(b">") and (len(entry) != 6 or entry[3:5].strip(_HEXADECIMAL)):
             raise FormatError(path, position, f"the vocabulary entry {entry!r} is not a byte, <0x00> to <0xFF>")
         position += 3

@@ -9,7 +9,7 @@ share a stem the second is named by its whole file name; given paths come before
 from __future__ import annotations
 
 import os
-import threading
+from _thread import RLock
 
 from realizar_lambda.errors import CapacityError, FormatError, ModelNotFoundError, UnsupportedError
 from realizar_lambda.loading import SUFFIXES, load_file
@@ -60,7 +60,7 @@ class Registry:
         self._summarise = summarise
         self._max_bytes = max_bytes
         self._options = {"huge_pages": True} if huge_pages else {}
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._paths: dict[str, str] | None = None
         self._loaded: dict[str, LoadedModel] = {}  # in the order of last use
         self._summaries: dict[tuple[str, int, int], dict[str, Any]] = {}

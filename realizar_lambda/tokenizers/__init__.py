@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 from realizar_lambda.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from realizar_lambda.formats import ModelFile
     from realizar_lambda.tokenizers.tokenizer import Tokenizer
 
@@ -53,7 +54,7 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
     module = next((module for ending, module in FILES if base.endswith(ending)), None)
     if module is None:
         raise UnsupportedError(f"{name}: this file as a tokenizer", SUPPORTED)
-    tokenizer: Tokenizer = import_module(f"{__name__}.{module}").from_file(name)
+    tokenizer: Tokenizer = _import(module).from_file(name)
     return tokenizer
 
 
@@ -62,7 +63,7 @@ def from_model_file(model: ModelFile) -> Tokenizer:
     module = MODELS.get(model.format)
     if module is None:
         raise UnsupportedError(f"{model.path}: a tokenizer in a {model.format} file", SUPPORTED)
-    tokenizer: Tokenizer = import_module(f"{__name__}.{module}").from_metadata(model.path, model.metadata)
+    tokenizer: Tokenizer = _import(module).from_metadata(model.path, model.metadata)
     return tokenizer
 
 
@@ -72,3 +73,7 @@ def _in_folder(folder: str) -> str:
         if os.path.exists(found):
             return found
     raise UnsupportedError(f"{folder}: a folder without a tokenizer", SUPPORTED)
+
+
+def _import(module: str) -> Any:
+    return __import__(f"{__name__}.{module}", fromlist=("from_metadata",))

@@ -6,7 +6,6 @@ has checked it.
 
 from __future__ import annotations
 
-import re
 from _thread import allocate_lock
 from array import array
 from math import isfinite
@@ -36,7 +35,7 @@ SMALL_SCRATCH = 1 << 16
 LAZY_MERGES = 100_000
 """As many take 7 ms to index, and a vocabulary that ignores merges can do without for many texts."""
 SEEDS = (-3750763034362895579, 1181783497276652981, -7070675565921424023, 2685821657736338717)
-_BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>\Z")
+_HEXADECIMAL = b"0123456789abcdefABCDEF"
 
 
 class Vocabulary:
@@ -102,7 +101,7 @@ class Vocabulary:
         self._keep("byte_tokens", array("i", [NOT_A_TOKEN]) * 256)
         self._index(n_tokens)
         for token in self.of_types((BYTE,)):
-            if not _BYTE_TOKEN.match(self.text(token)):
+            if not _is_byte(self.text(token)):
                 raise FormatError(
                     path, None, f"byte token {token} is {self.text(token)[:60]!r}, they are <0x00> to <0xFF>"
                 )
@@ -153,8 +152,13 @@ class Vocabulary:
 
     def of_types(self, types: Iterable[int]) -> list[int]:
         """The ids of the tokens of these types, ascending."""
-        wanted = b"[" + b"".join(b"\\x%02x" % kind for kind in types) + b"]"
-        return [match.start() for match in re.finditer(wanted, self.types)]
+        found = []
+        for kind in set(types):
+            place = self.types.find(kind)
+            while place >= 0:
+                found.append(place)
+                place = self.types.find(kind, place + 1)
+        return sorted(found)
 
     def set_types(self, tokens: Iterable[int], kind: int) -> None:
         """Give tokens another type."""
@@ -337,3 +341,8 @@ def _checked_types(path: str, types: Sequence[int] | None, n_tokens: int) -> byt
         token = next(i for i, kind in enumerate(types) if not 0 <= kind <= BYTE)
         raise FormatError(path, None, f"the type of token {token} is {types[token]}, types are 1 to 6")
     return bytearray(low)
+
+
+def _is_byte(text: bytes) -> bool:
+    """Whether `text` is `<0x..>`, two hexadecimal digits."""
+    return len(text) == 6 and text[:3] == b"<0x" and text[5:] == b">" and not text[3:5].strip(_HEXADECIMAL)

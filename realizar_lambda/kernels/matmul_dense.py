@@ -43,7 +43,7 @@ _dense_wide, _dense_narrow = _dense_tile(WIDE), _dense_tile(NARROW)
 
 def _dense(name, kernels):
     element_bytes = BLOCKS[name].n_bytes
-    unpack, dot = kernels.unpack, kernels.dot
+    unpack, dot, dot4 = kernels.unpack, kernels.dot, kernels.dot4
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -52,12 +52,20 @@ def _dense(name, kernels):
         row_bytes = n_columns * element_bytes
         row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         if n_tokens < MIN_TILE:
+            four = cast(f32p, at(scratch, thread * scratch_bytes))
             while row < end:
+                rows = min(R, end - row)
                 for token in range(n_tokens):
-                    place = token * out_stride + row
-                    product = dot(at(weight, row * row_bytes), at(x, token * n_columns * 4), n_columns)
-                    out[place] = rest(bias, residual, row, place) + product
-                row += 1
+                    x_token = at(x, token * n_columns * 4)
+                    if rows == R:
+                        dot4(four, at(weight, row * row_bytes), x_token, n_columns)
+                    else:
+                        for r in range(rows):
+                            four[r] = dot(at(weight, (row + r) * row_bytes), x_token, n_columns)
+                    for r in range(rows):
+                        place = token * out_stride + row + r
+                        out[place] = rest(bias, residual, row + r, place) + four[r]
+                row += R
             return
         weights = cast(f32p, at(scratch, thread * scratch_bytes))
         spilled = at(weights, R * n_columns * 4)

@@ -25,7 +25,8 @@ class BlockKernels(namedtuple("BlockKernels", "group bits unpack dot decode")):
     __slots__ = ()
 
 
-class DenseKernels(namedtuple("DenseKernels", "unpack dot decode")):
-    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies with f32."""
+class DenseKernels(namedtuple("DenseKernels", "unpack dot dot4 decode")):
+    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies a row with f32, `dot4` four
+    rows that follow one another, each to the bits of `dot`."""
 
     __slots__ = ()

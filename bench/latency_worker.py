@@ -40,7 +40,7 @@ def _answers(rows: list[list[float]]) -> list[Answer]:
 
 
 def realizar(model: Path, folder: Path) -> Calls:
-    """`predict` and `predict_batch` on rows of f32."""
+    """`predict` and `predict_batch` on f32 in memory, a batch's rows one after another."""
     from realizar_lambda import Classifier
 
     classifier = Classifier.open(str(model))
@@ -50,8 +50,7 @@ def realizar(model: Path, folder: Path) -> Calls:
         features = _features(folder, n, batch)
         if batch == 1:
             return lambda: classifier.predict(features)
-        rows = [features[row * n : (row + 1) * n] for row in range(batch)]
-        return lambda: classifier.predict_batch(rows)
+        return lambda: classifier.predict_batch(features)
 
     return call, lambda: list(classifier.predict(_features(folder, n, 1)).probabilities)
 

@@ -23,11 +23,11 @@ class Builder(Layout):
     # Operations of classifiers
 
     def normalise_input(
-        self, x: Buffer, multiplier: Constant, shift: Constant, fault: Buffer, *, out_width: int | None = None
+        self, x: Buffer, multiplier: Constant, shift: Constant, *, out_width: int | None = None
     ) -> Buffer:
         """x * multiplier[c] + shift[c], c the channel of the input; zeros up to `out_width`.
 
-        `fault` (max_tokens, 1) becomes 0 where a token's inputs are all finite, else NaN.
+        The first value of a token becomes NaN where an input is not finite: no answer can then look like one.
         """
         n_channels = len(multiplier.values)
         if len(shift.values) != n_channels or n_channels == 0 or x.width % n_channels:
@@ -38,14 +38,13 @@ class Builder(Layout):
         stride = out_width or x.width
         if stride < x.width:
             raise CapacityError("normalise_input", x.width, stride, "columns")
-        self._expect(fault, 1)
         name = {"u8": "normalise_u8", "f32": "normalise_f32"}.get(x.element)
         if name is None:
             raise UnsupportedError(f"features in {x.name!r} of {x.element}", "u8, f32")
         self._expect(x, x.width, x.element)
         out = self.buffer(f"{x.name}.normalised", stride)
         self._emit(
-            name, out=out, fault=fault, x=x, multiplier=multiplier, shift=shift, n=x.width,
+            name, out=out, x=x, multiplier=multiplier, shift=shift, n=x.width,
             channel_size=x.width // n_channels, out_stride=stride,
         )  # fmt: skip
         return out
@@ -57,6 +56,13 @@ class Builder(Layout):
         self._expect(x, x.width)
         self._emit(name, out=x, x=x, width=x.width)
         return x
+
+    def argmax(self, x: Buffer) -> Buffer:
+        """The index of each row's first largest value, (rows, 1) i32; -1 where the row holds a NaN."""
+        self._expect(x, x.width)
+        out = self.buffer(f"{x.name}.largest", 1, "i32")
+        self._emit("argmax", out=out, x=x, width=x.width)
+        return out
 
     # Operations of every model
 

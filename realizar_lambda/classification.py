@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_BATCH = 32
 NUMBER_FORMATS = frozenset("bhHiIlLqQnN?efd")
 """Formats of `struct` that a buffer of features may have, besides "f" and bytes."""
+_ELEMENTS = {"f": "f32", "@f": "f32", "=f": "f32", "<f": "f32", "B": "u8", "@B": "u8", "=B": "u8", "<B": "u8"}
+"""What the formats of a buffer of rows mean."""
 
 
 class Prediction(namedtuple("Prediction", "index label probabilities")):
@@ -45,19 +47,32 @@ class Ready:
     """A session for features of one element, with what a prediction touches looked up once.
 
     `rows` are the bytes of MAX_BATCH rows of features, `row` those of the first, `numbers` the first as f32 values;
-    `fault` (MAX_BATCH,) and `out` (MAX_BATCH, n_outputs) are f32 views, `first` the first row of `out`;
-    `call(arguments)` runs the program on the first row. One that is not made yet has none of them.
+    `best` (MAX_BATCH,) i32 is the index of each row's largest output, `out` the bytes of (MAX_BATCH, n_outputs) f32,
+    `first` its first row as f32 values; `probabilities` reads a row of it. `call(arguments)` runs the program on the
+    first row. One that is not made yet has none of them.
     """
 
-    __slots__ = ("arguments", "call", "fault", "first", "numbers", "out", "row", "rows", "session")
+    __slots__ = (
+        "arguments",
+        "best",
+        "call",
+        "first",
+        "numbers",
+        "out",
+        "probabilities",
+        "row",
+        "rows",
+        "session",
+    )
 
     session: Session
     rows: memoryview[Any]
     row: memoryview[Any]
     numbers: memoryview[Any]
-    fault: memoryview[Any]
+    best: memoryview[Any]
     out: memoryview[Any]
     first: memoryview[Any]
+    probabilities: struct.Struct
     call: Callable[[int], None]
     arguments: int
 
@@ -113,17 +128,19 @@ class Classifier:
             except (AttributeError, TypeError, ValueError, BufferError):
                 ready = self._take(features)
             ready.call(ready.arguments)
-            if ready.fault[0] != 0.0:
-                raise self._not_finite(ready, 0)
+            index = ready.best[0]
+            if index < 0:
+                raise self._refusal(ready, 0)
             if self._is_binary:
-                probability = ready.out[0]
+                probability = ready.first[0]
             else:
-                probabilities = ready.first.tolist()
+                probabilities = ready.probabilities.unpack(ready.first)
         finally:
             lock.release()
         if self._is_binary:
-            return self._binary(probability)
-        return self._most_probable(probabilities)
+            index = 1 if probability >= 0.5 else 0
+            probabilities = (1.0 - probability, probability)
+        return _new(Prediction, (index, self._names[index], probabilities))
 
     def _take(self, features: object) -> Ready:
         """Put features of any form in their place; the lock is held."""
@@ -133,50 +150,68 @@ class Classifier:
         return ready
 
     def predict_batch(self, rows: Sequence[object]) -> list[Prediction]:
-        """Classify many rows; a two-dimensional array of numbers counts as its rows.
+        """Classify many rows: a sequence of them, or one buffer of f32 or u8 that holds them one after another, such
+        as a two-dimensional array or, of f32, a flat one.
 
         RequestError names the first bad row by its index.
         """
+        predictions: list[Prediction] = []
+        together = self._together(rows)
+        if together is not None:
+            element, raw = together
+            n_bytes = self.n_inputs * (1 if element == "u8" else 4)
+            for begin in range(0, len(raw), MAX_BATCH * n_bytes):
+                part = raw[begin : begin + MAX_BATCH * n_bytes]
+                self._predict_alike(element, part, len(part) // n_bytes, predictions)
+            return predictions
         prepared = []
         for number, row in enumerate(rows):
             try:
                 prepared.append(self._raw(row))
             except RequestError as error:
                 raise _in_row(number, error) from None
-        predictions: list[Prediction] = []
         begin = 0
         while begin < len(prepared):
             element = prepared[begin][0]
             end = begin
             while end < len(prepared) and end - begin < MAX_BATCH and prepared[end][0] == element:
                 end += 1
-            self._predict_alike(element, [raw for _, raw in prepared[begin:end]], begin, predictions)
+            self._predict_alike(element, b"".join(raw for _, raw in prepared[begin:end]), end - begin, predictions)
             begin = end
         return predictions
 
-    def _predict_alike(
-        self, element: str, rows: list[bytes | memoryview], first: int, predictions: list[Prediction]
-    ) -> None:
-        """Classify at most MAX_BATCH rows of one element, the first of which is row number `first`."""
-        n = self._model.n_outputs
+    def _together(self, rows: object) -> tuple[str, memoryview] | None:
+        """("f32" or "u8", the bytes of all rows) where they are one buffer, else None."""
+        try:
+            view = memoryview(rows)  # type: ignore[arg-type]
+        except (TypeError, ValueError, BufferError):
+            return None
+        element = _ELEMENTS.get(view.format)
+        if element is None or not view.c_contiguous or (view.ndim == 1 and element == "u8"):
+            return None
+        n_rows, rest = divmod(view.nbytes, self.n_inputs * view.itemsize)
+        if rest or n_rows == 0 or view.shape is None or (view.ndim != 1 and view.shape[0] != n_rows):
+            return None
+        return element, view.cast("B")
+
+    def _predict_alike(self, element: str, raw: bytes | memoryview, n_rows: int, predictions: list[Prediction]) -> None:
+        """Classify at most MAX_BATCH rows of one element; their predictions follow those made before."""
         with self._lock:
             ready = self._ready.get(element) or self._make_ready(element)
-            width = len(ready.row)
-            ready.rows[: len(rows) * width] = b"".join(rows)
-            ready.session.run(len(rows))
-            faults = ready.fault[: len(rows)].tolist()
-            if any(faults):
-                number = next(number for number, fault in enumerate(faults) if fault != 0.0)
-                raise _in_row(first + number, self._not_finite(ready, number))
-            out = ready.out[: len(rows) * n].tolist()
-        for number in range(len(rows)):
-            probabilities = out[number * n : (number + 1) * n]
-            try:
-                predictions.append(
-                    self._binary(probabilities[0]) if self._is_binary else self._most_probable(probabilities)
-                )
-            except RequestError as error:
-                raise _in_row(first + number, error) from None
+            ready.rows[: len(raw)] = raw
+            ready.session.run(n_rows)
+            indices = ready.best[:n_rows].tolist()
+            if -1 in indices:
+                bad = indices.index(-1)
+                raise _in_row(len(predictions) + bad, self._refusal(ready, bad))
+            answers = list(ready.probabilities.iter_unpack(ready.out[: n_rows * ready.probabilities.size]))
+        if self._is_binary:
+            indices = [1 if probability >= 0.5 else 0 for (probability,) in answers]
+            answers = [(1.0 - probability, probability) for (probability,) in answers]
+        names = self._names
+        predictions += [
+            _new(Prediction, (index, names[index], answer)) for index, answer in zip(indices, answers, strict=True)
+        ]
 
     def _make_ready(self, element: str) -> Ready:
         """What answers features of "f32" or "u8", made on first use; the lock is held."""
@@ -184,29 +219,18 @@ class Classifier:
         session = Session(built.program, self._team)
         rows = session.view(built.input, MAX_BATCH).cast("B")
         row = rows[: len(rows) // MAX_BATCH]
-        out = session.view(built.program.output, MAX_BATCH)
         made = Ready()
-        made.session, made.rows, made.row, made.out = session, rows, row, out
+        made.session, made.rows, made.row = session, rows, row
         made.numbers = row.cast("f") if element == "f32" else row
-        made.first = out[: self._model.n_outputs]
-        made.fault = session.view(built.fault, MAX_BATCH)
+        out = session.view(built.program.output, MAX_BATCH)
+        made.out, made.first = out.cast("B"), out[: self._model.n_outputs]
+        made.probabilities = struct.Struct(f"{self._model.n_outputs}f")
+        made.best = session.view(built.best, MAX_BATCH)
         made.call, made.arguments = session.prepared_call(1, holds_gil=True)
         self._ready[element] = made
         if element == "f32":
             self._f32 = made
         return made
-
-    def _binary(self, probability: float) -> Prediction:
-        if probability != probability:
-            raise _overflow()
-        index = 1 if probability >= 0.5 else 0
-        return _new(Prediction, (index, self._names[index], (1.0 - probability, probability)))
-
-    def _most_probable(self, probabilities: Sequence[float]) -> Prediction:
-        if not isfinite(sum(probabilities)):
-            raise _overflow()
-        index = probabilities.index(max(probabilities))
-        return _new(Prediction, (index, self._names[index], tuple(probabilities)))
 
     def _raw(self, features: object) -> tuple[str, bytes | memoryview]:
         """("f32" or "u8", the row's bytes)."""
@@ -255,21 +279,19 @@ class Classifier:
                 )
         return RequestError(400, "features must be numbers that fit a 32-bit float", "features")
 
-    def _not_finite(self, ready: Ready, row: int) -> RequestError:
-        values = ready.rows.cast("f")[row * self.n_inputs : (row + 1) * self.n_inputs]
-        for i, value in enumerate(values):
-            if not isfinite(value):
-                return RequestError(400, f"features[{i}] must be finite in 32 bits, got {value}", f"features[{i}]")
-        return RequestError(400, "features must be finite", "features")
+    def _refusal(self, ready: Ready, row: int) -> RequestError:
+        """Why a row has no answer: a feature that is not finite, or arithmetic that overflows."""
+        if ready is self._f32:
+            values = ready.rows.cast("f")[row * self.n_inputs : (row + 1) * self.n_inputs]
+            for i, value in enumerate(values):
+                if not isfinite(value):
+                    return RequestError(400, f"features[{i}] must be finite in 32 bits, got {value}", f"features[{i}]")
+        message = "the model's 32-bit arithmetic overflows on these features: they are too large for it"
+        return RequestError(400, message, "features")
 
 
 _new = tuple.__new__
 """Makes a Prediction at half the cost of its class: a third of a small model's whole prediction otherwise."""
-
-
-def _overflow() -> RequestError:
-    message = "the model's 32-bit arithmetic overflows on these features: they are too large for it"
-    return RequestError(400, message, "features")
 
 
 def _in_row(number: int, error: RequestError) -> RequestError:

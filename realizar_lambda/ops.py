@@ -35,10 +35,10 @@ DENSE_BLOCKS = frozenset(("F32", "F16", "BF16"))
 """Block types multiplied with f32 activations; the others multiply with activations quantised to int8."""
 
 _DECLARED = (
-    # out (n_tokens, n) = x * multiplier[c] + shift[c], c = i // channel_size; x holds u8 or f32;
-    # fault (n_tokens,) is 0 where every input of the token is finite, else NaN
-    ("normalise_u8", "out:p fault:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
-    ("normalise_f32", "out:p fault:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
+    # out (n_tokens, n) = x * multiplier[c] + shift[c], c = i // channel_size; x holds u8 or f32; the first value of a
+    # token is NaN where one of its inputs is not finite
+    ("normalise_u8", "out:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
+    ("normalise_f32", "out:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
     # out (n_tokens, width) = f(x)
     ("relu", "out:p x:p width:i"),
     ("sigmoid", "out:p x:p width:i"),

@@ -18,6 +18,7 @@ from realizar_lambda import native
 from realizar_lambda.classification import MAX_BATCH, Classifier, Prediction
 from realizar_lambda.errors import RequestError, UnsupportedError
 from realizar_lambda.formats import apr_v1, apr_v2, open_model
+from realizar_lambda.program import ACTIVATIONS
 
 SIZES = (4, 5, 3)
 SCALE = 0.01
@@ -225,10 +226,56 @@ def test_a_batch_answers_each_row_as_if_it_were_alone(model: Classifier, n_rows:
         assert prediction.probabilities == pytest.approx(model.predict(row).probabilities, rel=1e-6)
 
 
-def test_a_batch_may_be_one_array(model: Classifier) -> None:
-    rows = np.arange(40, dtype="u1").reshape(10, 4)
-    for prediction, row in zip(model.predict_batch(rows), rows.tolist(), strict=True):
+TOGETHER = {
+    **{f"numpy {kind}": np.arange(400, dtype=kind).reshape(100, 4) % 251 for kind in ("f4", "f8", "u1", "i4")},
+    "numpy f4, pictures": (np.arange(400, dtype="f4") % 251).reshape(100, 2, 2),
+    "numpy u1, pictures": (np.arange(400) % 251).astype("u1").reshape(100, 2, 2),
+    "numpy f4, by columns": np.asfortranarray((np.arange(400, dtype="f4") % 251).reshape(100, 4)),
+    "numpy f4, backwards": (np.arange(400, dtype="f4") % 251).reshape(100, 4)[::-1],
+    "numpy f4, one after another": np.arange(400, dtype="f4") % 251,
+    "array of f": array.array("f", [i % 251 for i in range(400)]),
+    "memoryview of f": memoryview(array.array("f", [i % 251 for i in range(400)])),
+    "numpy f4, no rows": np.zeros((0, 4), "f4"),
+    "array of f, empty": array.array("f"),
+}
+
+
+@pytest.mark.parametrize("form", TOGETHER)
+def test_a_batch_may_be_one_array(model: Classifier, form: str) -> None:
+    rows = np.asarray(TOGETHER[form]).reshape(-1, 4).tolist()
+    for prediction, row in zip(model.predict_batch(TOGETHER[form]), rows, strict=True):
         check(model, prediction, row)
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (np.zeros((3, 5), "f4"), "row 0: features must have 4 values, got 5"),
+    (np.zeros((4, 3), "f4"), "row 0: features must have 4 values, got 3"),
+    (np.zeros((4, 3), "u1"), "row 0: features must have 4 bytes of u8 or 16 of f32, got 3"),
+    (array.array("f", [0.0] * 9), "row 0: features must be numbers or bytes, got float"),
+    (bytes(8), "row 0: features must be numbers or bytes, got int"),
+    (np.full((40, 4), [1.0, INF, 0.0, 0.0], "f4"), "row 0: features[1] must be finite in 32 bits, got inf"),
+    (np.where(np.arange(160).reshape(40, 4) == 143, NAN, 0.0).astype("f4"),
+     "row 35: features[3] must be finite in 32 bits, got nan"),
+])  # fmt: skip
+def test_an_array_that_is_no_batch_is_refused(model: Classifier, rows: object, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        model.predict_batch(rows)  # type: ignore[arg-type]
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "softmax"])
+def test_no_activation_hides_that_a_feature_was_not_finite(tmp_path: Path, activation: str, output: str) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "m.apr", SIZES, activation=activation, output=output)
+    model = Classifier.open(path)
+    assert model.predict(FEATURES).index in range(3)
+    for value in (NAN, INF, -INF):
+        for place in range(4):
+            row = [*FEATURES[:place], value, *FEATURES[place + 1 :]]
+            with pytest.raises(RequestError, match=rf"features\[{place}\] must be finite in 32 bits, got {value}"):
+                model.predict(row)
+            with pytest.raises(RequestError, match=rf"row 9: features\[{place}\] must be finite in 32 bits"):
+                model.predict_batch([FEATURES] * 9 + [row])
 
 
 @pytest.mark.parametrize(("bad", "message", "status"), [

@@ -31,8 +31,9 @@ MAX_NUMBER = 1e30
 OUTPUTS = ("softmax", "sigmoid")
 
 
-class Classification(namedtuple("Classification", "program input fault")):
-    """A classifier's program, the buffer its features go to and the one that tells whether they were finite."""
+class Classification(namedtuple("Classification", "program input best")):
+    """A classifier's program, the buffer its features go to, and that of the most probable output's index: -1 where
+    the features were not finite or the arithmetic overflowed."""
 
     __slots__ = ()
 
@@ -80,14 +81,14 @@ def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
     """The program of `model` for features given as "f32" or "u8"."""
     b = Builder(max_tokens=max_tokens)
     x = b.input("features", model.n_inputs, element)
-    fault = b.buffer("fault", 1)
     first_width = model.layers[0][0].shape[1]
-    h = b.normalise_input(x, b.constant(model.multiplier), b.constant(model.shift), fault, out_width=first_width)
+    h = b.normalise_input(x, b.constant(model.multiplier), b.constant(model.shift), out_width=first_width)
     for number, (weight, bias) in enumerate(model.layers):
         h = b.matmul(h, weight, bias=b.constant((bias,)) if isinstance(bias, float) else bias)
         h = b.activation(model.activation if number < len(model.layers) - 1 else model.output, h)
+    best = b.argmax(h)
     program: Program = b.finish(h)
-    return Classification(program, x, fault)
+    return Classification(program, x, best)
 
 
 def _wrong(file: ModelFile, key: str, found: object, allowed: str) -> FormatError:

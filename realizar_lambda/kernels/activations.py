@@ -20,7 +20,7 @@ from numba import types
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
-from realizar_lambda.kernels.tile import scatter_quads
+from realizar_lambda.kernels.tile import scatter_quads, transpose
 from realizar_lambda.kernels.vectors import (
     LANES,
     convert,
@@ -175,14 +175,16 @@ def interleave(q, x, width, n_tokens, position, thread, n_threads):
     """Transpose x (n_tokens, width) into groups of LANES tokens; nothing to do below MIN_TILE."""
     if n_tokens < MIN_TILE:
         return
-    target = cast(f32p, q)
     for group in range(thread, padded(n_tokens) // LANES, n_threads):
-        for lane in range(LANES):
-            token = group * LANES + lane
-            base = group * LANES * width + lane
-            if token < n_tokens:
-                for i in range(width):
-                    target[base + i * LANES] = x[token * width + i]
-            else:
-                for i in range(width):
-                    target[base + i * LANES] = 0.0
+        first = group * LANES
+        target, source = at(cast(f32p, q), first * width * 4), at(x, first * width * 4)
+        present = min(LANES, n_tokens - first)
+        i = 0
+        if present == LANES:
+            while i + LANES <= width:
+                transpose(at(target, i * LANES * 4), at(source, i * 4), width)
+                i += LANES
+        while i < width:
+            for lane in range(LANES):
+                target[i * LANES + lane] = source[lane * width + i] if lane < present else types.float32(0.0)
+            i += 1

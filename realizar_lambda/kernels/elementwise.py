@@ -23,8 +23,8 @@ def share(n, thread, n_threads):
     return min(n, per_thread * thread)
 
 
-@op(f32p, f32p, u8p, f32p, f32p)
-def normalise_u8(out, fault, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
+@op(f32p, u8p, f32p, f32p)
+def normalise_u8(out, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
     """u8 inputs to f32: x * multiplier + shift of the input's channel; the padding up to out_stride is 0."""
     for token in range(thread, n_tokens, n_threads):
         row, source = token * out_stride, token * n
@@ -34,11 +34,10 @@ def normalise_u8(out, fault, x, multiplier, shift, n, channel_size, out_stride, 
                 out[row + i] = types.float32(x[source + i]) * m + s
         for i in range(n, out_stride):
             out[row + i] = 0.0
-        fault[token] = 0.0
 
 
-@op(f32p, f32p, f32p, f32p, f32p)
-def normalise_f32(out, fault, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
+@op(f32p, f32p, f32p, f32p)
+def normalise_f32(out, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
     """f32 inputs, scaled as u8 ones are; x * 0 is NaN for an infinity or a NaN, and a sum of those stays one."""
     for token in range(thread, n_tokens, n_threads):
         row, source = token * out_stride, token * n
@@ -59,7 +58,7 @@ def normalise_f32(out, fault, x, multiplier, shift, n, channel_size, out_stride,
                 i += 1
         for i in range(n, out_stride):
             out[row + i] = 0.0
-        fault[token] = total(seen) + last
+        out[row] += total(seen) + last
 
 
 @op(f32p, f32p)

@@ -291,6 +291,31 @@ def refill(typingctx, kind, x):
 
 
 @intrinsic
+def transpose(typingctx, out, x, stride):
+    """out (LANES, LANES) f32 = the transpose of LANES values of LANES rows of x, `stride` values apart."""
+
+    def codegen(context, builder, sig, args):
+        out_, x_, stride_ = args
+        zero_ = ir.Constant(_I64, 0)
+        rows = [_read(builder, x_, _offset(builder, zero_, r, stride_, 4), _FLOATS) for r in range(LANES)]
+        distance = 1
+        while distance < LANES:  # each step exchanges one bit of a value's row with the same bit of its lane
+            for r in range(LANES):
+                if r & distance == 0:
+                    a, b = rows[r], rows[r + distance]
+                    for row, shift in ((r, 0), (r + distance, distance)):
+                        lanes = [j + shift if j & distance == 0 else LANES + j - distance + shift for j in range(LANES)]
+                        rows[row] = shuffled(builder, a, b, lanes)
+            distance *= 2
+        base = builder.bitcast(out_, _FLOATS.as_pointer())
+        for r, value in enumerate(rows):
+            builder.store(value, builder.gep(base, [ir.Constant(_I64, r)]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, x, types.int64), codegen
+
+
+@intrinsic
 def scatter_quads(typingctx, target, quad, codes):
     """Store LANES int8 codes four by four, each four LANES * 4 bytes after the last, from place `quad` on."""
 

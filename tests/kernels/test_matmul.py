@@ -97,6 +97,20 @@ def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(library: native.
         assert all(np.array_equal(found[n], longest[:n]) for n in group), group
 
 
+@pytest.mark.parametrize("block", sorted(ops.DENSE_BLOCKS))
+@pytest.mark.parametrize("n_columns", [1, 15, 17, 40, 100])
+def test_a_row_gets_the_same_bits_alone_as_among_others(library: native.Library, block: str, n_columns: int) -> None:
+    stored, x = weight(block, 7, n_columns), activations(n_columns)
+    program, buffer = matmul(stored)
+    together = outputs(program, library, {buffer: x}, (1, 3))
+    n_bytes = len(stored.data) // 7
+    for row in range(7):
+        data = stored.data[row * n_bytes : (row + 1) * n_bytes]
+        program, buffer = matmul(stored._replace(shape=(1, n_columns), data=data))
+        for alone, found in zip(outputs(program, library, {buffer: x}, (1, 3)), together, strict=True):
+            assert np.array_equal(alone[:, 0], found[:, row])
+
+
 @pytest.mark.parametrize("block", ops.MATMUL_BLOCKS)
 def test_one_row_at_a_time_and_the_tile_agree_within_rounding(library: native.Library, block: str) -> None:
     n_columns = BLOCKS[block].n_elements * 3

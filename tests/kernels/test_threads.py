@@ -29,9 +29,8 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
         b.matmul(x, weight(block, WIDTH, WIDTH), bias=vector, residual=total, out=total)
         h = b.matmul(x, weight(block, 37, WIDTH), name="odd")
         b.matmul(h, weight("F32", WIDTH, 37), residual=total, out=total)
-    fault = b.input("fault", 1)
     for source in (pixels, x):
-        b.add(total, b.normalise_input(source, b.constant([0.1, 0.2]), b.constant([0.0, 1.0]), fault))
+        b.add(total, b.normalise_input(source, b.constant([0.1, 0.2]), b.constant([0.0, 1.0])))
     for name in ACTIVATIONS:
         b.add(total, b.activation(name, b.rms_norm(total, quarter, 1e-5, n_groups=4)))
     for name in ("silu", "gelu"):

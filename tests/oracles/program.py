@@ -109,7 +109,7 @@ class Machine:
 def normalise(f: Fields) -> None:
     f.out[:] = 0.0
     f.out[:, : f.n] = f.x * np.repeat(f.multiplier, f.channel_size) + np.repeat(f.shift, f.channel_size)
-    f.fault[:] = np.where(np.isfinite(f.x).all(axis=1), 0.0, np.nan)[:, None]
+    f.out[~np.isfinite(f.x).all(axis=1), 0] = np.nan
 
 
 def softmax(f: Fields) -> None:

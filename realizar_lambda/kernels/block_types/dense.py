@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, prefetch, read_f16, u8p, u16p, write_f16
+from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, read_f16, u8p, u16p, write_f16
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -25,8 +25,6 @@ from realizar_lambda.kernels.vectors import (
 )
 
 I64 = types.int64
-AHEAD = 1024
-"""Bytes ahead of a row's reading that are asked for."""
 F32V, F16V, I16V, I32V = (
     vector("f32", LANES),
     vector("f16", LANES),

@@ -3,7 +3,8 @@
     python -m bench.cold_start [--rounds 30] [--emulator own|vendor] [--peer-python PYTHON]
 
 A round starts each contender once, the order rotating, so that the machine's moods and caches fall on all
-alike. One round before the first is thrown away. Stored in bench/results: cold_start.json with our own
+alike. One round before the first is thrown away. What is ours, and the empty handler, lies in a folder and runs on an
+interpreter as an image has them. Stored in bench/results: cold_start.json with our own
 emulator, cold_start_vendor.json with the vendor's.
 """
 
@@ -24,27 +25,31 @@ from bench.contenders import (
     WrongAnswerError,
     available,
     check_answer,
-    predict_event,
+    command_of,
+    event_for,
+    packaged,
     write_peer_models,
 )
 from bench.machine import stamp
 from demo.digits import Digit, read_digits
 from lambda_emulator.environment import program
+from lambda_emulator.package import lay_out
 from lambda_emulator.phases import EMULATORS, measure_phases
 from lambda_emulator.records import EmulatorError
 
 MEASURES = ("total_ms", "init_ms", "first_answer_ms", "warm_ms", "peak_mib")
 PACKAGES = ("awslambdaric", "numpy", "onnxruntime", "torch")
 _N_WARM = 20
-_WITH_PHASES = ("empty", "realizar")
+_WITH_PHASES = ("empty", "realizar", "realizar_client", "generate")
 
 
 def start_once(
     contender: Contender, digit: Digit, *, python: str, emulator: str, expected: list[float] | None
 ) -> tuple[dict[str, float], list[float]]:
     """One fresh process: (measures, probabilities). Raises WrongAnswerError."""
-    event = predict_event(digit)
-    with EMULATORS[emulator](contender.handler, cwd=contender.cwd, env=contender.env, python=python) as function:
+    event = event_for(contender, digit)
+    command = command_of(contender, python)
+    with EMULATORS[emulator](contender.handler, cwd=contender.cwd, env=contender.env, command=command) as function:
         first = function.invoke(event)
         found = check_answer(contender, first, expected, function.logs())
         warm = [function.invoke(event).duration_ms for _ in range(_N_WARM)]
@@ -62,7 +67,7 @@ def start_once(
 
 
 def measure(
-    contenders: Sequence[Contender], *, rounds: int, peer_python: str, emulator: str
+    contenders: Sequence[Contender], *, rounds: int, python: str, peer_python: str, emulator: str
 ) -> dict[str, dict[str, list[float]]]:
     """{contender: {measure: [one per round]}}."""
     digits = read_digits()
@@ -75,9 +80,14 @@ def measure(
         turn = number % len(contenders)
         answers: dict[str, list[float]] = {}
         for contender in (*contenders[turn:], *contenders[:turn]):
-            python = peer_python if contender.is_peer else sys.executable
             expected = next(iter(answers.values()), None)
-            measures, found = start_once(contender, digit, python=python, emulator=emulator, expected=expected)
+            measures, found = start_once(
+                contender,
+                digit,
+                python=peer_python if contender.is_peer else python,
+                emulator=emulator,
+                expected=expected,
+            )
             if found:
                 answers[contender.name] = found
             if number:
@@ -87,7 +97,7 @@ def measure(
 
 
 def measure_all_phases(
-    contenders: Sequence[Contender], *, rounds: int, emulator: str
+    contenders: Sequence[Contender], *, rounds: int, python: str, emulator: str
 ) -> dict[str, list[dict[str, float]]]:
     """The split of the cold start, from instrumented runs, for the handlers without foreign imports."""
     digit = read_digits()[0]
@@ -97,24 +107,32 @@ def measure_all_phases(
         progress(f"phases, round {number + 1} of {rounds}")
         for contender in chosen:
             phases = measure_phases(
-                contender.handler, predict_event(digit), cwd=contender.cwd, env=contender.env, emulator=emulator
-            )
+                contender.handler, event_for(contender, digit), cwd=contender.cwd, env=contender.env,
+                python=python, emulator=emulator, entry=contender.entry,
+            )  # fmt: skip
             found[contender.name].append({name: round(value, 4) for name, value in asdict(phases).items()})
     return found
 
 
 def run(*, rounds: int, emulator: str, peer_python: str, folder: Path, model: Path = MODEL) -> Path:
     """Measure everything that can run here and store it."""
-    with tempfile.TemporaryDirectory() as peer_models:
-        write_peer_models(model, Path(peer_models), python=peer_python)
-        env = {"PEER_MODEL": peer_models}
+    with tempfile.TemporaryDirectory() as scratch:
+        peer_models = Path(scratch) / "peers"
+        peer_models.mkdir()
+        write_peer_models(model, peer_models, python=peer_python)
+        progress("laying out the function as an image has it")
+        package = lay_out(Path(scratch))
+        env = {"PEER_MODEL": str(peer_models)}
         ours = {"REALIZAR_MODELS_DIR": str(model.parent)} if model != MODEL else {}
         contenders = [
-            replace(contender, env=env if contender.is_peer else ours) for contender in available(peer_python)
+            replace(contender, env=env if contender.is_peer else {**contender.env, **ours})
+            for contender in packaged(available(peer_python), package)
+            if not (contender.is_text and ours)
         ]
         progress("contenders: " + ", ".join(contender.title for contender in contenders))
-        samples = measure(contenders, rounds=rounds, peer_python=peer_python, emulator=emulator)
-        phases = measure_all_phases(contenders, rounds=max(1, rounds // 3), emulator=emulator)
+        python = package.python
+        samples = measure(contenders, rounds=rounds, python=python, peer_python=peer_python, emulator=emulator)
+        phases = measure_all_phases(contenders, rounds=max(1, rounds // 3), python=python, emulator=emulator)
     stored = {contender: results.rounded_all(measures) for contender, measures in samples.items()}
     name = "cold_start" if emulator == "own" else f"cold_start_{emulator}"
     result = {

@@ -11,27 +11,39 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench import results
-from bench.contenders import CONTENDERS, MODEL, Contender, WrongAnswerError, check_answer, predict_event
+from bench.contenders import (
+    CONTENDERS,
+    MODEL,
+    Contender,
+    WrongAnswerError,
+    check_answer,
+    command_of,
+    packaged,
+    predict_event,
+)
 from bench.machine import stamp
 from demo.digits import read_digits
 from lambda_emulator.function import Function
+from lambda_emulator.package import Package, lay_out
 from lambda_emulator.records import EmulatorError
 
 N_PREDICTIONS = 1000
 _N_MARKS = 10
 _MIB = 2**20
-_COMPARED = ("empty", "realizar")
+_COMPARED = ("empty", "realizar", "realizar_client")
 
 
-def peak_and_share(contender: Contender, n: int) -> tuple[float, float]:
+def peak_and_share(contender: Contender, n: int, *, python: str) -> tuple[float, float]:
     """(peak resident, proportional share), MiB, after `n` invocations of a fresh process."""
     events = [predict_event(digit) for digit in read_digits()]
-    with Function(contender.handler, cwd=contender.cwd, env=contender.env) as function:
+    command = command_of(contender, python)
+    with Function(contender.handler, cwd=contender.cwd, env=contender.env, command=command) as function:
         for number in range(n):
             result = function.invoke(events[number % len(events)])
         check_answer(contender, result, None, function.logs())
@@ -39,12 +51,13 @@ def peak_and_share(contender: Contender, n: int) -> tuple[float, float]:
     return memory.peak / _MIB, memory.proportional / _MIB
 
 
-def growth(contender: Contender, n: int) -> dict[str, list[float]]:
+def growth(contender: Contender, n: int, *, python: str) -> dict[str, list[float]]:
     """{"predictions": so far, "resident": MiB then, "peak": MiB until then} along `n` invocations of one process."""
     events = [predict_event(digit) for digit in read_digits()]
     marks: dict[str, list[float]] = {"predictions": [], "resident": [], "peak": []}
     step = n // _N_MARKS
-    with Function(contender.handler, cwd=contender.cwd, env=contender.env) as function:
+    command = command_of(contender, python)
+    with Function(contender.handler, cwd=contender.cwd, env=contender.env, command=command) as function:
         for number in range(1, n + 1):
             result = function.invoke(events[number % len(events)])
             if number % step == 0:
@@ -59,17 +72,23 @@ def growth(contender: Contender, n: int) -> dict[str, list[float]]:
 
 def run(*, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> Path:
     """Measure and store."""
-    contenders = [replace(contender, env=env) for contender in CONTENDERS if contender.name in _COMPARED]
+    with tempfile.TemporaryDirectory() as scratch:
+        return _run(lay_out(Path(scratch)), rounds=rounds, n_growth=n_growth, folder=folder, env=env)
+
+
+def _run(package: Package, *, rounds: int, n_growth: int, folder: Path, env: Mapping[str, str]) -> Path:
+    chosen = [contender for contender in CONTENDERS if contender.name in _COMPARED]
+    contenders = [replace(contender, env=env) for contender in packaged(chosen, package)]
     peaks: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     shares: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}, {N_PREDICTIONS} predictions each")
         for contender in contenders:
-            peak, share = peak_and_share(contender, N_PREDICTIONS)
+            peak, share = peak_and_share(contender, N_PREDICTIONS, python=package.python)
             peaks[contender.name].append(peak)
             shares[contender.name].append(share)
     samples = {"peak": results.rounded_all(peaks), "proportional": results.rounded_all(shares)}
-    grown = {contender.name: growth(contender, n_growth) for contender in contenders}
+    grown = {contender.name: growth(contender, n_growth, python=package.python) for contender in contenders}
     result = {
         "benchmark": "memory",
         **stamp(packages=("awslambdaric",)),

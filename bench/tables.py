@@ -117,7 +117,8 @@ def cold_start(read: Read, name: str = "cold_start") -> list[str]:
     head = ["handler", "cold start, ms", "p95", "min", "against empty", "warm, ms", "peak, MiB"]
     text = (
         f"Process spawn to the first whole answer, {settings['rounds']} fresh processes each, in turn, behind "
-        f"{emulator}; median [95 % interval]. Local figures, not Lambda's."
+        f"{emulator}; median [95 % interval]. Ours and the empty handler lie in a folder as an image has it; our "
+        "loop is the image's entry, awslambdaric a zip's. Local figures, not Lambda's."
     )
     return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
 

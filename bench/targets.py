@@ -84,8 +84,29 @@ ONNX = ("onnxruntime",)
 ONNX_FORWARD = ("onnxruntime_forward",)
 
 TARGETS = (
-    Target("cold start, against an empty handler", "cold_start", cold("realizar", "empty"), 1.25, is_upper=True),
-    Target("cold start, against PyTorch", "cold_start", cold("realizar", "torch"), 1 / 15, is_upper=True),
+    Target("cold start, against an empty handler", "cold_start", cold("realizar", "empty"), 1.2, is_upper=True),
+    Target(
+        "cold start, vendor's emulator, the same", "cold_start_vendor", cold("realizar", "empty"), 1.2, is_upper=True
+    ),
+    Target(
+        "cold start behind awslambdaric, against an empty handler",
+        "cold_start",
+        cold("realizar_client", "empty"),
+        1.25,
+        is_upper=True,
+    ),
+    Target("first token, against an empty handler", "cold_start", cold("generate", "empty"), 1.5, is_upper=True),
+    Target(
+        "first token, vendor's emulator, the same", "cold_start_vendor", cold("generate", "empty"), 1.5, is_upper=True
+    ),
+    Target("cold start, against PyTorch", "cold_start", cold("realizar", "torch"), 1 / 20, is_upper=True),
+    Target(
+        "cold start behind awslambdaric, against PyTorch",
+        "cold_start",
+        cold("realizar_client", "torch"),
+        1 / 15,
+        is_upper=True,
+    ),
     Target("cold start, against ONNX Runtime", "cold_start", cold("realizar", "onnxruntime"), 0.5, is_upper=True),
     Target("784-2, faster than PyTorch", "predict_latency", latency("784-2", *PYTORCH), 10, is_upper=False),
     Target("784-128-10, faster than PyTorch", "predict_latency", latency("784-128-10", *PYTORCH), 5, is_upper=False),

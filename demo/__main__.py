@@ -11,18 +11,22 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from demo import story
 from demo.digits import Digit, read_digits
 from demo.drawing import choose_style, draw
 from demo.timing import Subject, empty_handler, measure, table
+from lambda_emulator.entries import entry_command
 from lambda_emulator.environment import program
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.interface_emulator import find_interface_emulator
-from lambda_emulator.phases import EMULATORS, ROOT
+from lambda_emulator.package import Package, lay_out
+from lambda_emulator.phases import EMULATORS
 from lambda_emulator.records import EmulatorError, Invocation
 
 HANDLER = "handlers.predict.handler"
@@ -67,9 +71,10 @@ def caption(digit: Digit, reading: Reading, arrow: str) -> str:
     return f"{digit.label} {arrow} {reading.label}  {reading.probability:.2%}{verdict}"
 
 
-def read_all(digits: list[Digit], *, emulator: str, python: str) -> list[Reading]:
+def read_all(digits: list[Digit], *, emulator: str, package: Package) -> list[Reading]:
     """Every digit through one process of the handler; prints what it said where something failed."""
-    with EMULATORS[emulator](HANDLER, cwd=ROOT, python=python) as function:
+    command = entry_command("loop", package.python, HANDLER)
+    with EMULATORS[emulator](HANDLER, cwd=package.folder, command=command) as function:
         readings = [reading_of(function.invoke(predict_event(digit))) for digit in digits]
         if any(reading.fault for reading in readings):
             print(function.logs()[-3000:], file=sys.stderr)
@@ -100,11 +105,18 @@ def main(arguments: list[str] | None = None) -> int:
 def run(emulator: str, *, n_starts: int, python: str) -> int:
     """The whole demo; its exit code."""
     started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        progress("native kernels: " + kernels_isa())
+        progress("laying out the function as an image has it")
+        return show(lay_out(Path(folder), python=python), emulator, n_starts=n_starts, started=started)
+
+
+def show(package: Package, emulator: str, *, n_starts: int, started: float) -> int:
+    """All that is shown; the exit code."""
     progress(f"emulator: {_TITLES[emulator]}")
-    progress("native kernels: " + kernels_isa())
     digits = read_digits()
     progress(f"sending {len(digits)} API Gateway events to {HANDLER}")
-    readings = read_all(digits, emulator=emulator, python=python)
+    readings = read_all(digits, emulator=emulator, package=package)
     encoding = sys.stdout.encoding or "ascii"
     style = choose_style(os.environ, encoding=encoding, is_terminal=sys.stdout.isatty())
     arrow = "->" if style == "ascii" else "→"
@@ -115,29 +127,30 @@ def run(emulator: str, *, n_starts: int, python: str) -> int:
         if reading.fault is not None:
             print(f"fault: {reading.fault}", file=sys.stderr)
     event = predict_event(digits[0])
-    subjects = [empty_handler(event), Subject("predict", HANDLER, ROOT, event)]
+    subjects = [empty_handler(event, package.folder), Subject("predict", HANDLER, package.folder, event)]
     has_story = story.FILE.exists()
-    is_told = not has_story or tell_story(emulator, python=python, encoding=encoding)
+    is_told = not has_story or tell_story(emulator, package=package, encoding=encoding)
     if has_story:
-        subjects.append(Subject("generate", story.HANDLER, ROOT, story.generate_event(1), story.ENVIRONMENT))
+        subjects.append(Subject("generate", story.HANDLER, package.folder, story.generate_event(1), story.ENVIRONMENT))
     times = measure(
         subjects, emulator=emulator, n_starts=n_starts, n_phases=max(1, n_starts // 3), n_warm=50,
-        progress=progress, python=python,
+        progress=progress, python=package.python,
     )  # fmt: skip
     print(f"Cold starts, {n_starts} fresh processes of each in turn:\n")
     print(table(times))
     if has_story:
         print("\ngenerate is asked for one token: its answer is the first.")
-    print("\nPhases come from extra runs with a probe inside, totals from runs without it.")
+    print("\nOur loop is what starts the image; awslambdaric is the vendor's runtime client.")
+    print("Phases come from extra runs with a probe inside, totals from runs without it.")
     n_right = sum(reading.label == str(digit.label) for digit, reading in zip(digits, readings, strict=True))
     print(f"{n_right} of {len(digits)} digits are right; {time.monotonic() - started:.1f} s in all.")
     return 0 if n_right == len(digits) and is_told else 1
 
 
-def tell_story(emulator: str, *, python: str, encoding: str) -> bool:
+def tell_story(emulator: str, *, package: Package, encoding: str) -> bool:
     """Print a story, or why there is none; whether there is one."""
     progress(f"sending a /generate event to {story.HANDLER}")
-    told = story.tell(emulator=emulator, python=python)
+    told = story.tell(emulator=emulator, python=package.python, folder=package.folder)
     if told.fault is not None:
         print(f"fault: {told.fault}", file=sys.stderr)
         return False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
+from lambda_emulator.entries import entry_command
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.phases import EMULATORS, ROOT
 from lambda_emulator.records import Invocation
@@ -49,10 +51,11 @@ def story_of(result: Invocation) -> Story:
         return Story("", 0, 0.0, "", f"not an answer of /generate: {result.raw[:300]!r}")
 
 
-def tell(*, emulator: str, python: str) -> Story:
+def tell(*, emulator: str, python: str, folder: Path) -> Story:
     """A story from a fresh process of the handler, which is asked for one token first, so that it is warm."""
     event = generate_event(200, strategy="top_p", temperature=0.7, seed=SEED)
-    with EMULATORS[emulator](HANDLER, cwd=ROOT, python=python, env=ENVIRONMENT) as function:
+    command = entry_command("loop", python, HANDLER)
+    with EMULATORS[emulator](HANDLER, cwd=folder, command=command, env=ENVIRONMENT) as function:
         function.invoke(generate_event(1))
         return story_of(function.invoke(event))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
 
-from lambda_emulator.phases import EMULATORS, ROOT, Phases, measure_phases
+from lambda_emulator.entries import entry_command
+from lambda_emulator.phases import EMULATORS, Phases, measure_phases
 from lambda_emulator.records import EmulatorError
 
 _TITLES = {
@@ -22,27 +23,35 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A handler to start cold: where it lies, what it is asked, and its environment besides Lambda's own."""
+    """A handler to start cold: where it lies, what it is asked, its environment besides Lambda's own, and what starts
+    it."""
 
     name: str
     handler: str
     cwd: Path
     event: object
     environment: Mapping[str, str] = field(default_factory=dict)
+    entry: str = "loop"
 
 
 @dataclass(slots=True)
 class Times:
-    """What fresh processes of one handler took, in ms: totals, then answers when warm, then the phases."""
+    """What fresh processes of one handler took, in ms: totals, then answers when warm, then the phases, and what
+    started them."""
 
     totals: list[float] = field(default_factory=list)
     warm: list[float] = field(default_factory=list)
     phases: list[Phases] = field(default_factory=list)
+    runtime: str = ""
 
 
-def empty_handler(event: object) -> Subject:
-    """The handler that does nothing, asked the same."""
-    return Subject("empty", "empty.handler", ROOT / "lambda_emulator" / "baseline", event)
+RUNTIMES = {"loop": "our loop", "awslambdaric": "awslambdaric"}
+"""What the table calls that which starts a handler."""
+
+
+def empty_handler(event: object, folder: Path) -> Subject:
+    """The handler that does nothing, asked the same, behind the vendor's runtime client."""
+    return Subject("empty", "empty.handler", folder, event, entry="awslambdaric")
 
 
 def measure(
@@ -59,12 +68,13 @@ def measure(
 
     Raises EmulatorError where one does not answer.
     """
-    times = {subject.name: Times() for subject in subjects}
+    times = {subject.name: Times(runtime=RUNTIMES[subject.entry]) for subject in subjects}
     for number in range(n_starts):
         progress(f"cold starts: {number + 1} of {n_starts} of each")
         for subject in subjects:
             make = EMULATORS[emulator]
-            with make(subject.handler, cwd=subject.cwd, python=python, env=subject.environment) as function:
+            command = entry_command(subject.entry, python, subject.handler)
+            with make(subject.handler, cwd=subject.cwd, command=command, env=subject.environment) as function:
                 results = [function.invoke(subject.event) for _ in range(1 + n_warm)]
                 cold = function.cold_start
                 failed = next((result for result in results if result.is_error), None)
@@ -77,7 +87,7 @@ def measure(
         for subject in subjects:
             phases = measure_phases(
                 subject.handler, subject.event, cwd=subject.cwd, env=subject.environment, python=python,
-                emulator=emulator,
+                emulator=emulator, entry=subject.entry,
             )  # fmt: skip
             times[subject.name].phases.append(phases)
     return times
@@ -86,7 +96,7 @@ def measure(
 def table(times: dict[str, Times]) -> str:
     """Medians in ms, one column per handler; the first column's handler is what the last line compares with."""
     names = list(times)
-    rows = [["ms, median", *names]]
+    rows = [["ms, median", *names], ["started by", *(times[name].runtime for name in names)]]
     for phase in fields(Phases):
         values = [median(getattr(phases, phase.name) for phases in times[name].phases) for name in names]
         rows.append([_TITLES[phase.name], *(f"{value:.2f}" for value in values)])
@@ -99,5 +109,5 @@ def table(times: dict[str, Times]) -> str:
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *cells]))
-    lines.insert(1, "-" * len(lines[0]))
+    lines.insert(2, "-" * len(lines[0]))
     return "\n".join(lines)

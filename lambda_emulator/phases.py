@@ -21,6 +21,11 @@ EMULATORS: dict[str, type[Function] | type[InterfaceEmulatorFunction]] = {
 }
 """The emulators by name."""
 
+_PROBES = {
+    "awslambdaric": ("-m", "lambda_emulator.probe"),
+    "loop": ("-S", "-c", "from lambda_emulator.probe import run_loop; run_loop()"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Phases:
@@ -46,11 +51,12 @@ def measure_phases(
     env: Mapping[str, str] | None = None,
     python: str = sys.executable,
     emulator: str = "own",
+    entry: str = "awslambdaric",
 ) -> Phases:
     """One fresh process of `handler` with the probe. Raises EmulatorError where it does not answer."""
     with tempfile.TemporaryDirectory() as folder:
         notes_path = Path(folder) / "notes.json"
-        command = [python, "-m", "lambda_emulator.probe", str(notes_path), handler]
+        command = [python, *_PROBES[entry], str(notes_path), handler]
         environment = {**(env or {}), "PYTHONPATH": str(ROOT)}
         with EMULATORS[emulator](handler, cwd=cwd, env=environment, command=command) as function:
             result = function.invoke(event)

@@ -14,12 +14,12 @@ from __future__ import annotations
 import struct
 from _thread import allocate_lock
 from array import array
-from collections import namedtuple
 from math import isfinite
 
 from realizar_lambda import native
 from realizar_lambda.architectures import mlp
 from realizar_lambda.errors import RequestError, UnsupportedError
+from realizar_lambda.record import namedtuple
 from realizar_lambda.session import Session
 
 TYPE_CHECKING = False

@@ -17,11 +17,11 @@ the caches that a session is given.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from reprlib import repr as short_repr
 
 from realizar_lambda import ops
 from realizar_lambda.errors import CapacityError, UnsupportedError
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tensor import Tensor
 
 TYPE_CHECKING = False

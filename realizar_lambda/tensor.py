@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from math import prod
+
+from realizar_lambda.record import namedtuple
 
 
 class Tensor(namedtuple("Tensor", "name shape block data offset")):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.digits import read_digits
+from lambda_emulator.entries import ENTRIES
 from lambda_emulator.events import api_gateway_v2
 from lambda_emulator.function import Function
 from lambda_emulator.phases import ROOT, measure_phases
@@ -107,7 +108,8 @@ def test_only_the_first_answer_of_a_process_says_cold_start() -> None:
         assert [body_of(fresh.invoke(event))["cold_start"] for _ in range(3)] == [True, False, False]
 
 
-def test_the_model_is_loaded_while_the_handler_is_imported() -> None:
-    phases = measure_phases(HANDLER, api_gateway_v2("POST", "/predict", {"features": PIXELS}), cwd=ROOT)
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_model_is_loaded_while_the_handler_is_imported(entry: str) -> None:
+    phases = measure_phases(HANDLER, api_gateway_v2("POST", "/predict", {"features": PIXELS}), cwd=ROOT, entry=entry)
     assert phases.model > 0
     assert min(phases.spawn, phases.runtime, phases.handler, phases.answer) > 0

@@ -6,9 +6,8 @@ docs/models.md lists the keys.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from realizar_lambda.errors import FormatError, UnsupportedError
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from realizar_lambda.architectures.config import from_gguf
 from realizar_lambda.architectures.decoder import Decoder
 from realizar_lambda.errors import CapacityError, UnsupportedError
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

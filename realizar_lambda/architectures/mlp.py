@@ -10,7 +10,6 @@ row is no whole number of blocks is stored with zero columns up to one; docs/apr
 
 from __future__ import annotations
 
-from collections import namedtuple
 from math import prod
 from reprlib import repr as short_repr
 
@@ -18,6 +17,7 @@ from realizar_lambda import ops
 from realizar_lambda.builder import Builder
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.program import ACTIVATIONS, Program
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

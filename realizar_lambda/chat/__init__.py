@@ -6,10 +6,10 @@ prompt_of(messages, template=..., special_tokens=...)    -> ChatPrompt
 from __future__ import annotations
 
 import time
-from collections import namedtuple
 
 from realizar_lambda.chat.messages import checked_messages, checked_tools
 from realizar_lambda.errors import RequestError, UnsupportedError
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from math import exp, fsum
 
 from realizar_lambda.errors import RequestError
+from realizar_lambda.record import namedtuple
 from realizar_lambda.sampling.scoring import score
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

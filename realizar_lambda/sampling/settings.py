@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections import namedtuple
 
 from realizar_lambda.errors import RequestError
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

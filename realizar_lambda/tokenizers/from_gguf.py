@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats.gguf_strings import StringArray
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.models import AT_STARTS, NEVER, ByteLevel, SentencePiece
 from realizar_lambda.tokenizers.pretokenizer import PreTokenizer
 from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES, WORD_STAGE

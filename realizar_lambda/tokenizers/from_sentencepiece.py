@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections import namedtuple
 
 from realizar_lambda.errors import FormatError, UnsupportedError
 from realizar_lambda.formats.model_file import map_file
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.charsmap import Charsmap, Normalizer
 from realizar_lambda.tokenizers.models import AT_FIRST, NEVER, SentencePiece, Unigram
 from realizar_lambda.tokenizers.pretokenizer import PreTokenizer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import namedtuple
 
 from realizar_lambda.errors import FormatError, UnsupportedError
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.models import ALWAYS, AT_FIRST, NEVER
 from realizar_lambda.tokenizers.pretokenizer import Stage
 from realizar_lambda.tokenizers.pretokenizer_table import GPT2

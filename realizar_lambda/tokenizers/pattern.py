@@ -7,9 +7,8 @@ text or of a line, and a look-ahead over one character: `(?=[..])`, `(?!\\S)`.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from realizar_lambda.errors import UnsupportedError
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.character_sets import (
     HAN,
     SEPARATORS,

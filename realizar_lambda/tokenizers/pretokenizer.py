@@ -8,11 +8,11 @@ itself is native: kernels/splitting.py.
 from __future__ import annotations
 
 from array import array
-from collections import namedtuple
 
 from realizar_lambda import ops
 from realizar_lambda.errors import UnsupportedError
 from realizar_lambda.native import address
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.automaton import Automaton
 from realizar_lambda.tokenizers.byte_level import written_bytes
 from realizar_lambda.tokenizers.character_sets import SetTable

@@ -7,8 +7,7 @@ which is why some ranges end in `&&\\S`.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
+from realizar_lambda.record import namedtuple
 from realizar_lambda.tokenizers.pretokenizer import Stage
 
 

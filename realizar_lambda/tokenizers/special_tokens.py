@@ -6,7 +6,7 @@ found; control tokens and the unknown token only where the caller asks for it.
 
 from __future__ import annotations
 
-from collections import namedtuple
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

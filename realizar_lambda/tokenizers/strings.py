@@ -6,9 +6,9 @@ Each string is its length, u64 little-endian, and its bytes.
 from __future__ import annotations
 
 import struct
-from collections import namedtuple
 
 from realizar_lambda.errors import FormatError
+from realizar_lambda.record import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

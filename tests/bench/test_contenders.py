@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from bench import cold_start, predict_latency
-from bench.contenders import CONTENDERS, WrongAnswerError, available, can_import, check_answer
+from bench.contenders import CONTENDERS, WrongAnswerError, available, can_import, check_answer, packaged
 from bench.latency_worker import median_us
 from bench.peer_models import read_layers, write_numpy
 from demo.digits import read_digits
+from lambda_emulator.entries import ENTRIES
+from lambda_emulator.package import lay_out
 from lambda_emulator.records import Invocation
 from realizar_lambda.formats import apr_v2
 
@@ -59,13 +61,14 @@ def test_every_handler_of_the_table_lies_where_it_says() -> None:
     for contender in CONTENDERS:
         module = contender.handler.rpartition(".")[0].replace(".", "/")
         assert (contender.cwd / f"{module}.py").exists(), contender.name
+        assert contender.entry in ENTRIES
 
 
 def test_only_what_can_be_imported_takes_part() -> None:
     assert can_import(sys.executable, ("json",))
     assert not can_import(sys.executable, ("json", "no_such_module"))
     names = [contender.name for contender in available()]
-    assert names[:2] == ["empty", "realizar"]
+    assert names[:5] == ["empty", "realizar", "realizar_client", "generate", "generate_client"]
 
 
 def test_answers_are_compared() -> None:
@@ -74,7 +77,7 @@ def test_answers_are_compared() -> None:
     assert check_answer(BY_NAME["torch"], answer([0.25, 0.75]), [0.250001, 0.749999], "") == [0.25, 0.75]
     with pytest.raises(WrongAnswerError, match="PyTorch answered"):
         check_answer(BY_NAME["torch"], answer([0.25, 0.75]), [0.3, 0.7], "")
-    with pytest.raises(WrongAnswerError, match="realizar-lambda answered"):
+    with pytest.raises(WrongAnswerError, match="realizar-lambda, our loop answered"):
         check_answer(ours, answer([1.0], status=500), None, "")
     with pytest.raises(WrongAnswerError, match="what it wrote"):
         check_answer(ours, Invocation("id", b"{}", True, "E", 1.0), None, "what it wrote")
@@ -117,6 +120,20 @@ def test_a_cold_start_is_measured_and_its_answer_kept(model: Path) -> None:
     assert sum(found) == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(WrongAnswerError):
         cold_start.start_once(ours, digit, python=sys.executable, emulator="own", expected=[1.0] + [0.0] * 9)
+
+
+def test_a_first_token_is_measured_in_a_folder_as_an_image_has_it(tmp_path: Path) -> None:
+    pytest.importorskip("awslambdaric")
+    package = lay_out(tmp_path)
+    assert not list(package.folder.rglob("kernels"))
+    for contender in packaged([BY_NAME["generate"], BY_NAME["empty"]], package):
+        measures, found = cold_start.start_once(
+            contender, read_digits()[0], python=package.python, emulator="own", expected=None
+        )
+        assert found == []
+        assert measures["total_ms"] > measures["first_answer_ms"] > 0
+    with pytest.raises(WrongAnswerError, match="first token, our loop answered"):
+        check_answer(BY_NAME["generate"], answer([1.0]), None, "")
 
 
 def test_a_latency_round_has_a_time_for_every_contender_and_batch(model: Path) -> None:

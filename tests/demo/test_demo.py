@@ -62,12 +62,13 @@ def test_an_event_is_an_http_apis() -> None:
 
 def test_the_table_has_every_phase_the_totals_and_the_ratio() -> None:
     times = {
-        "empty": Times([40.0, 41.0, 39.0], [0.2], [Phases(12, 26, 0.5, 0, 1.0)]),
-        "predict": Times([44.0, 45.0, 43.0], [0.4], [Phases(12, 26, 3, 2, 1.5)]),
+        "empty": Times([40.0, 41.0, 39.0], [0.2], [Phases(12, 26, 0.5, 0, 1.0)], "awslambdaric"),
+        "predict": Times([44.0, 45.0, 43.0], [0.4], [Phases(12, 26, 3, 2, 1.5)], "our loop"),
     }
     lines = table(times).splitlines()
     assert lines[0].split() == ["ms,", "median", "empty", "predict"]
-    cells = {line[:23].strip(): line[23:].split() for line in lines[2:]}
+    assert lines[1].split() == ["started", "by", "awslambdaric", "our", "loop"]
+    cells = {line[:23].strip(): line[23:].split() for line in lines[3:]}
     assert cells["model load"] == ["0.00", "2.00"]
     assert cells["cold start, all of it"] == ["40.00", "44.00"]
     assert cells["against empty"] == ["1.00", "x", "1.10", "x"]

@@ -8,15 +8,18 @@ FUNCTION ?= PredictFunction
 ARCHITECTURE ?=
 SAM ?= $(SAM_BIN)/sam
 RUNTIME_PYTHONS ?= $(foreach version,3.12 3.13,$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null))
-SAM_PARAMETERS := $(if $(BASE_IMAGE),--parameter-overrides BaseImage=$(BASE_IMAGE))
+SAM_PARAMETERS := $(if $(BASE_IMAGE)$(ARCHITECTURE),--parameter-overrides $(addprefix BaseImage=,$(BASE_IMAGE)) \
+	$(addprefix Architecture=,$(ARCHITECTURE)))
+PLATFORM := $(if $(ARCHITECTURE),--platform linux/$(if $(filter arm64,$(ARCHITECTURE)),arm64,amd64))
 
 export SAM_CLI_TELEMETRY ?= 0
 
 .PHONY: lambda-build lambda-package lambda-invoke lambda-validate lambda-deploy
 
-lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another base
+lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another base, ARCHITECTURE=arm64 for Graviton
 	@$(PYTHON) packaging/manifest.py models
-	docker build -f Dockerfile.lambda $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
+	docker build -f Dockerfile.lambda $(PLATFORM) $(addprefix --build-arg BASE_IMAGE=,$(BASE_IMAGE)) \
+		$(addprefix --build-arg ARCHITECTURE=,$(ARCHITECTURE)) -t $(IMAGE) .
 
 lambda-package: $(if $(filter arm64,$(ARCHITECTURE)),kernels-arm64,kernels) ## make the zip for the managed Python runtimes; ARCHITECTURE=arm64 for Graviton
 	@$(BIN)/python packaging/zip_file.py $(ZIP) $(addprefix --architecture ,$(ARCHITECTURE)) $(addprefix --python ,$(RUNTIME_PYTHONS))

@@ -19,8 +19,7 @@ from manifest import ManifestError, unlisted_models, verified_models
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from realizar_lambda.kernels.build import is_current  # noqa: E402  # hashes sources; it imports no compiler
-from realizar_lambda.kernels.targets import TARGETS  # noqa: E402
+from realizar_lambda.kernels.build import default_targets, is_current  # noqa: E402  # it imports no compiler
 
 EPOCH = 946_684_800
 """The time of every packaged file, 2000-01-01 in UTC: past the earliest that a zip can say."""
@@ -67,7 +66,7 @@ def lay_out_code(
 def current_libraries(folder: Path, architecture: str) -> list[Path]:
     """The kernel libraries of `folder` for an architecture, built from this checkout's sources. Raises LayoutError."""
     machine = ARCHITECTURES.get(architecture, architecture)
-    names = sorted(name for name, target in TARGETS.items() if target.triple.startswith(f"{machine}-"))
+    names = sorted(default_targets(machine))
     libraries = [path for path in (folder / f"{name}.so" for name in names) if path.exists()]
     named = " ".join(f"--target {name}" for name in names)
     is_own = architecture == own_architecture()

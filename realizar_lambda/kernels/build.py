@@ -117,21 +117,25 @@ def build_all(names: list[str], output: Path, *, force: bool = False) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m realizar_lambda.kernels.build", description=__doc__)
-    parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all of this architecture")
+    parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all of the machine's")
+    parser.add_argument("--machine", default=os.uname().machine, help="as `uname -m` says it; default: this one")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the libraries")
     parser.add_argument("--force", action="store_true", help="build even what is current")
     arguments = parser.parse_args(argv)
+    if not (arguments.target or default_targets(arguments.machine)):
+        parser.error(f"no target is for the machine {arguments.machine!r}")
     try:
-        build_all(arguments.target or default_targets(), arguments.output, force=arguments.force)
+        build_all(arguments.target or default_targets(arguments.machine), arguments.output, force=arguments.force)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def default_targets() -> list[str]:
-    """The targets of this machine's architecture."""
-    return [name for name, target in TARGETS.items() if target.is_native]
+def default_targets(machine: str | None = None) -> list[str]:
+    """The targets of a machine's architecture, of this one's where none is named."""
+    own = machine or os.uname().machine
+    return [name for name, target in TARGETS.items() if target.triple.startswith(f"{own}-")]
 
 
 if __name__ == "__main__":

@@ -68,6 +68,13 @@ def test_the_compiler_may_be_chosen_by_the_environment_but_for_another_machine(
 def test_only_targets_of_this_architecture_are_built_unasked() -> None:
     assert build.default_targets() == [name for name, _ in reversed(native.ISAS[os.uname().machine])]
     assert FOREIGN.name not in build.default_targets()
+    assert FOREIGN.name in build.default_targets(FOREIGN.triple.partition("-")[0])
+
+
+def test_a_machine_without_targets_is_refused_by_the_command() -> None:
+    result = python("-m", "realizar_lambda.kernels.build", "--machine", "riscv64")
+    assert result.returncode == 2
+    assert "no target is for the machine 'riscv64'" in result.stderr
 
 
 def test_an_unknown_target_is_refused_by_the_command() -> None:

@@ -3,9 +3,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from layout import ARCHITECTURES
+
 from realizar_lambda.serving.routes import ROUTES
 
-TEMPLATE = (Path(__file__).resolve().parent.parent.parent / "template.yaml").read_text()
+ROOT = Path(__file__).resolve().parent.parent.parent
+TEMPLATE = (ROOT / "template.yaml").read_text()
 
 
 def test_every_route_reaches_the_function_that_loads_its_kind_of_model() -> None:
@@ -40,3 +44,20 @@ def test_the_handlers_that_the_template_names_exist() -> None:
     root = Path(__file__).resolve().parent.parent.parent
     for module, name in re.findall(r"Command: \[(\S+)\.(\w+)\]", TEMPLATE):
         assert f"\n{name} = " in (root / f"{module.replace('.', '/')}.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["template.yaml", "template-zip.yaml"])
+def test_a_function_is_of_the_architecture_that_the_deployer_chooses(name: str) -> None:
+    """The default is what is packaged unasked; any other value has kernel libraries too."""
+    text = (ROOT / name).read_text()
+    parameter = re.split(r"\n  \S", text.split("\n  Architecture:\n")[1])[0]
+    assert re.findall(r"Default: (\S+)", parameter) == ["x86_64"]
+    (allowed,) = re.findall(r"AllowedValues: \[(.*)\]", parameter)
+    assert allowed.split(", ") == list(ARCHITECTURES)
+    assert set(re.findall(r"Architectures: (.*)", text)) == {"[!Ref Architecture]"}
+
+
+def test_the_image_is_built_for_the_architecture_of_its_function() -> None:
+    images = TEMPLATE.count("DockerBuildArgs:\n")
+    assert TEMPLATE.count("        ARCHITECTURE: !Ref Architecture\n") == images == 2
+    assert "\nARG ARCHITECTURE=" in (ROOT / "Dockerfile.lambda").read_text()

@@ -147,10 +147,13 @@ def atomic_add(typingctx, pointer, value):
 
 @intrinsic
 def atomic_load(typingctx, pointer):
-    """Read an int64 that another thread may write, with acquire order."""
+    """Read an int64 that another thread may write, sequentially consistent.
+
+    Whoever raises the generation and then reads how many are parked must not read first; an acquire on aarch64 may.
+    """
 
     def codegen(context, builder, sig, args):
-        return builder.load_atomic(args[0], ordering="acquire", align=8)
+        return builder.load_atomic(args[0], ordering="seq_cst", align=8)
 
     return types.int64(pointer), codegen
 
@@ -168,13 +171,13 @@ def atomic_store(typingctx, pointer, value):
 
 @intrinsic
 def pause(typingctx):
-    """Tell the core that this is a spin loop."""
+    """Tell the core that this is a spin loop. `yield` does nothing on aarch64; `isb` waits, as in Rust's spin loop."""
 
     def codegen(context, builder, sig, args):
         if TARGET.triple.startswith("x86_64"):
             call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
         else:
-            call_llvm(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.Constant(ir.IntType(32), 1)])
+            call_llvm(builder, "llvm.aarch64.isb", ir.VoidType(), [ir.Constant(ir.IntType(32), 15)])
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 KERNEL_SOURCES := $(shell find realizar_lambda/kernels -name '*.py') realizar_lambda/ops.py realizar_lambda/blocks.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels kernels-arm64 demo test test-slow test-container test-peers lint format bench bench-llm tables clean
+.PHONY: help setup kernels kernels-arm64 demo test test-slow test-container test-peers test-arm64 arm64-python lint format bench bench-llm tables clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -55,7 +55,7 @@ demo: kernels $(VENV)/.rie ## send real digits to the real handler, and time its
 	@PYTHONPATH="$$PYTHONPATH:$(VENV)/rie" $(BIN)/python -m demo
 
 test: kernels ## run the default test suite
-	@$(BIN)/python -m pytest -q -m "not slow and not container and not peers"
+	@$(BIN)/python -m pytest -q -m "not slow and not container and not peers and not qemu"
 
 test-slow: kernels ## run the tests that take minutes
 	@$(BIN)/python -m pytest -q -m slow
@@ -65,6 +65,21 @@ test-peers: kernels ## run the tests against peers; needs the bench extra
 
 test-container: kernels $(SAM_INSTALLED) ## run the tests that need a Docker engine
 	@PATH="$(abspath $(SAM_BIN)):$$PATH" $(BIN)/python -m pytest -q -m container
+
+# What an arm64 CPython runs here by itself: every kernel, model family, tokenizer and sampler against the oracles.
+ARM64_PYTHON ?= $(abspath $(VENV)/arm64/python)
+ARM64_TESTS ?= tests/kernels tests/architectures tests/sampling tests/tokenizers tests/generation tests/models \
+	tests/test_native.py tests/test_program.py tests/test_language_model.py tests/test_classification.py
+
+arm64-python: $(VENV)/.installed ## fetch an arm64 Python that qemu-user runs, for test-arm64
+	@tools/arm64_python.sh $(VENV)/arm64 "$(BIN)/python -m pip"
+
+test-arm64: kernels-arm64 ## run the tests of other CPUs under qemu-user: arm64, AVX2 alone, and older ones
+	@command -v qemu-aarch64 >/dev/null || { echo "error: no qemu-aarch64; on Debian: apt-get install qemu-user"; exit 1; }
+	@test -x "$(ARM64_PYTHON)" || { echo "error: no $(ARM64_PYTHON); make arm64-python fetches it"; exit 1; }
+	@REALIZAR_ARM64_PYTHON=$(ARM64_PYTHON) $(BIN)/python -m pytest -q -m qemu
+	@$(ARM64_PYTHON) -m pytest -q -p no:cacheprovider -m "not slow and not container and not peers and not qemu" \
+		$(ARM64_TESTS)
 
 lint: $(VENV)/.installed ## check style and types
 	@$(BIN)/ruff check .

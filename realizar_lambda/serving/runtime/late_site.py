@@ -24,10 +24,11 @@ class LateSite:
         """Run `site`, then ask the other finders again; submodules are where their package is, and nowhere else."""
         if path is not None or name in ("sitecustomize", "usercustomize"):
             return None
-        sys.meta_path.remove(self)
         import site
 
-        site.main()
+        if self in sys.meta_path:  # not yet by another thread
+            sys.meta_path.remove(self)
+            site.main()
         for finder in sys.meta_path:
             spec = finder.find_spec(name, None, target)
             if spec is not None:

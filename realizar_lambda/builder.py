@@ -71,16 +71,19 @@ class Builder(Layout):
         x: Buffer,
         weight: Tensor,
         *,
-        bias: Tensor | Constant | None = None,
+        bias: Tensor | Constant | Buffer | None = None,
         residual: Buffer | None = None,
         out: Buffer | None = None,
         name: str | None = None,
         meets: bool = True,
+        is_sparse: bool = False,
     ) -> Buffer:
         """x (rows, n_columns) . weight (n_rows, n_columns) + bias (n_rows,) + residual (rows, n_rows).
 
         The answer goes to `out`, which may be `residual` but not `x`, else to the buffer `name`. `meets=False`
-        where the next operation is another matmul of the same x, which reads nothing of this answer.
+        where the next operation is another matmul of the same x, which reads nothing of this answer. `is_sparse`
+        where many columns of x, whose weights are plain numbers, are zero for all tokens. A bias may be the first row
+        of a buffer.
         """
         n_rows, n_columns = self._matrix(weight)
         if n_columns != x.width:
@@ -94,18 +97,24 @@ class Builder(Layout):
             raise UnsupportedError(f"matmul of {weight.name!r} into its own input", "another buffer")
         if residual is not None:
             self._expect(residual, n_rows)
-        if bias is not None:
+        if isinstance(bias, Buffer):
+            if bias.element != "f32" or bias.width != n_rows or bias.is_cache:
+                raise CapacityError(f"the bias in buffer {bias.name!r}", n_rows, bias.width, "values of f32")
+        elif bias is not None:
             self._expect_vector(bias, n_rows)
         is_dense = weight.block.name in ops.DENSE_BLOCKS
+        if is_sparse and not is_dense:
+            raise UnsupportedError(f"a sparse matmul of type {weight.block.name}", sorted(ops.DENSE_BLOCKS))
         self._prepare(x, is_dense=is_dense)
+        op = f"{'sparse_' if is_sparse else ''}matmul_{weight.block.name}"
         self._emit(
-            f"matmul_{weight.block.name}", meets, out=out, x=x, q=self._q, weight=weight,
+            op, meets, out=out, x=x, q=self._q, weight=weight,
             bias=0 if bias is None else bias, residual=0 if residual is None else residual,
             n_rows=n_rows, n_columns=n_columns, out_stride=n_rows, scratch=self._scratch, scratch_bytes=0,
         )  # fmt: skip
         spilled = ops.TILE_ROWS * ops.TILE_VECTORS * ops.MAX_LANES * 4
         per_column = 4 if is_dense else 2  # f32, or a code and two f32 per 16 columns
-        self._need_scratch(ops.TILE_ROWS * n_columns * per_column + spilled)
+        self._need_scratch(ops.TILE_ROWS * n_columns * per_column + spilled + (4 * n_columns if is_sparse else 0))
         return out
 
     def rms_norm(

@@ -217,6 +217,8 @@ class Classifier:
         """What answers features of "f32" or "u8", made on first use; the lock is held."""
         built = mlp.build(self._model, element=element, max_tokens=MAX_BATCH)
         session = Session(built.program, self._team)
+        if "background" in built.program.sections:
+            session.run(1, first="background")
         rows = session.view(built.input, MAX_BATCH).cast("B")
         row = rows[: len(rows) // MAX_BATCH]
         made = Ready()

@@ -59,6 +59,14 @@ _DECLARED = (
         )
         for block in MATMUL_BLOCKS
     ),
+    # the same, at less cost where x is 0 for every token: there even a weight that is not finite adds nothing
+    *(
+        (
+            f"sparse_matmul_{block}",
+            "out:p x:p q:p weight:p bias:p residual:p n_rows:i n_columns:i out_stride:i scratch:p scratch_bytes:i",
+        )
+        for block in ("F32", "F16", "BF16")
+    ),
     # out (n_tokens, width) = row ids[token] of weight, times scale
     *((f"embed_{block}", "out:p ids:p weight:p width:i scale:f") for block in MATMUL_BLOCKS),
     # out (n_tokens, width) += row (position + token) of weight (n_positions, width)

@@ -138,6 +138,9 @@ REJECTED: dict[str, tuple[Callable[[Parts], object], type[RealizarError], str]] 
     "a gate of unlike widths": (lambda p: p.b.gated("silu", p.x, p.wide), CapacityError, "'wide'"),
     "a cap of bytes": (lambda p: p.b.soft_cap(p.bytes, 30.0), CapacityError, "'bytes'"),
     "a product of bytes": (lambda p: p.b.multiply(p.bytes, 2.0), CapacityError, "'bytes'"),
+    "a bias in a buffer of another width": (
+        lambda p: p.b.matmul(p.x, tensor((5, 8)), bias=p.y), CapacityError, "the bias in buffer 'y'"),
+    "a bias of ids": (lambda p: p.b.matmul(p.x, tensor((1, 8)), bias=p.ids), CapacityError, "the bias in buffer 'ids'"),
     "ids that are floats": (lambda p: p.b.embed(p.one, tensor((5, 8))), UnsupportedError, "'one' of f32"),
     "ids side by side": (
         lambda p: p.b.embed(p.b.input("i", 2, "i32"), tensor((5, 8))), UnsupportedError, "i32 of width 1"),

@@ -31,9 +31,14 @@ MAX_NUMBER = 1e30
 OUTPUTS = ("softmax", "sigmoid")
 
 
+LEAST_SPARSE_ROWS = 16
+"""Rows from which on a first layer of plain numbers leaves out zero features: fewer cost less than a look for them."""
+
+
 class Classification(namedtuple("Classification", "program input best")):
     """A classifier's program, the buffer its features go to, and that of the most probable output's index: -1 where
-    the features were not finite or the arithmetic overflowed."""
+    the features were not finite or the arithmetic overflowed. Its section "background", where there is one, is to be
+    run once before "main"."""
 
     __slots__ = ()
 
@@ -78,15 +83,35 @@ class MLP(namedtuple("MLP", "input_shape n_inputs n_outputs multiplier shift lay
 
 
 def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
-    """The program of `model` for features given as "f32" or "u8"."""
+    """The program of `model` for features given as "f32" or "u8".
+
+    Most features of a picture are 0, which normalisation would make numbers like any other. So a first layer of plain
+    numbers is taken apart: W ((raw * scale - mean) / std) + b is W (raw * scale / std), whose zeros cost nothing, plus
+    the layer's answer to zeros, the background, which is the same for all features.
+    """
     b = Builder(max_tokens=max_tokens)
     x = b.input("features", model.n_inputs, element)
-    first_width = model.layers[0][0].shape[1]
-    h = b.normalise_input(x, b.constant(model.multiplier), b.constant(model.shift), out_width=first_width)
-    for number, (weight, bias) in enumerate(model.layers):
-        h = b.matmul(h, weight, bias=b.constant((bias,)) if isinstance(bias, float) else bias)
-        h = b.activation(model.activation if number < len(model.layers) - 1 else model.output, h)
+    weight, bias = model.layers[0]
+    n_rows, width = weight.shape
+    bias = b.constant((bias,)) if isinstance(bias, float) else bias
+    multiplier, shift = b.constant(model.multiplier), b.constant(model.shift)
+    is_sparse = weight.block.name in ops.DENSE_BLOCKS and n_rows >= LEAST_SPARSE_ROWS
+    if is_sparse:
+        background = b.input("background", n_rows, rows=1)
+        h = b.normalise_input(x, multiplier, b.constant([0.0] * len(model.shift)), out_width=width)
+        h = b.matmul(h, weight, bias=background, is_sparse=True)
+    else:
+        h = b.normalise_input(x, multiplier, shift, out_width=width)
+        h = b.matmul(h, weight, bias=bias)
+    last = len(model.layers) - 1
+    h = b.activation(model.activation if last > 0 else model.output, h)
+    for number, (weight, bias) in enumerate(model.layers[1:], start=1):
+        h = b.activation(model.activation if number < last else model.output, b.matmul(h, weight, bias=bias))
     best = b.argmax(h)
+    if is_sparse:
+        b.section("background", max_tokens=1)
+        zeros = b.normalise_input(b.input("zeros", model.n_inputs), multiplier, shift, out_width=width)
+        b.matmul(zeros, model.layers[0][0], bias=model.layers[0][1], out=background)
     program: Program = b.finish(h)
     return Classification(program, x, best)
 

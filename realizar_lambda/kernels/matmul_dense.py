@@ -5,20 +5,26 @@ R rows are unpacked into scratch, then multiplied with V vectors of tokens at a 
 unpacking is paid once per row and each loaded activation is used R times, each loaded weight V * LANES times.
 Threads split the rows in multiples of R, so an output never depends on how many threads there are.
 
-A thread's scratch (`scratch_bytes`) holds, for R rows: f32 weights and the spilled tile.
+A sparse matmul first lists the columns (for few tokens: the vectors of columns) where x is not all zero, and takes
+only those: a picture's black pixels cost nothing.
+
+A thread's scratch (`scratch_bytes`) holds, for R rows: f32 weights, the spilled tile, the list of columns.
 """
 
 from __future__ import annotations
+
+from numba import types
 
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, padded
 from realizar_lambda.kernels.block_types import dense
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.matmul_rows import I64, NARROW, WIDE, R, V, copy_out, first_row, rest
-from realizar_lambda.kernels.memory import at, cast, f32p, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, i32p, u8p
 from realizar_lambda.kernels.tile import outer, spill, zero
-from realizar_lambda.kernels.vectors import LANES
+from realizar_lambda.kernels.vectors import LANES, bitcast, largest, load, splat, vector
 
+F32V, I32V = vector("f32", LANES), vector("i32", LANES)
 DENSE = {name: getattr(dense, name) for name in ("F32", "F16", "BF16")}
 
 
@@ -38,40 +44,88 @@ def _dense_tile(tile):
     return multiply
 
 
+def _sparse_tile(tile):
+    @kernel(tile, f32p, f32p, i32p, I64, I64)
+    def multiply(weights, x, places, n_places, n_columns):
+        result = zero(tile)
+        for place in range(n_places):
+            result = outer(result, weights, I64(places[place]), n_columns, 1, x, n_columns * LANES, 1)
+        return result
+
+    return multiply
+
+
 _dense_wide, _dense_narrow = _dense_tile(WIDE), _dense_tile(NARROW)
+_sparse_wide, _sparse_narrow = _sparse_tile(WIDE), _sparse_tile(NARROW)
 
 
-def _dense(name, kernels):
+@kernel(I32V, f32p, I64)
+def bits_but_sign(x, i):
+    """The bits of LANES values from x[i] on: 0 only for zeros."""
+    return bitcast(I32V, load(F32V, x, i)) & splat(I32V, 0x7FFFFFFF)
+
+
+@kernel(I64, i32p, f32p, I64)
+def list_vectors(places, x, n_columns):
+    """List where the whole vectors of a token begin that hold anything but zeros; how many there are."""
+    n = 0
+    for vector_ in range(n_columns // LANES):
+        places[n] = types.int32(vector_ * LANES)
+        n += 1 if largest(bits_but_sign(x, vector_ * LANES)) > 0 else 0
+    return n
+
+
+@kernel(I64, i32p, f32p, I64, I64)
+def list_columns(places, interleaved, n_columns, n_vectors):
+    """List the columns in which a token of n_vectors interleaved ones has anything but zero; how many there are."""
+    n = 0
+    for column in range(n_columns):
+        bits = splat(I32V, 0)
+        for v in range(n_vectors):
+            bits = bits | bits_but_sign(interleaved, (v * n_columns + column) * LANES)
+        places[n] = types.int32(column)
+        n += 1 if largest(bits) > 0 else 0
+    return n
+
+
+def _matmul(name, kernels, is_sparse):
     element_bytes = BLOCKS[name].n_bytes
-    unpack, dot, dot4 = kernels.unpack, kernels.dot, kernels.dot4
+    unpack, dot, dot4, sparse_dot4 = kernels.unpack, kernels.dot, kernels.dot4, kernels.sparse_dot4
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
         n_tokens, position, thread, n_threads,
     ):  # fmt: skip
         row_bytes = n_columns * element_bytes
-        row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
-        if n_tokens < MIN_TILE:
-            four = cast(f32p, at(scratch, thread * scratch_bytes))
-            while row < end:
-                rows = min(R, end - row)
-                for token in range(n_tokens):
-                    x_token = at(x, token * n_columns * 4)
-                    if rows == R:
-                        dot4(four, at(weight, row * row_bytes), x_token, n_columns)
-                    else:
-                        for r in range(rows):
-                            four[r] = dot(at(weight, (row + r) * row_bytes), x_token, n_columns)
-                    for r in range(rows):
-                        place = token * out_stride + row + r
-                        out[place] = rest(bias, residual, row + r, place) + four[r]
-                row += R
-            return
+        begin, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         weights = cast(f32p, at(scratch, thread * scratch_bytes))
         spilled = at(weights, R * n_columns * 4)
+        places = cast(i32p, at(spilled, R * V * LANES * 4))
+        n_places = I64(0)
+        if n_tokens < MIN_TILE:
+            for token in range(n_tokens):
+                x_token = at(x, token * n_columns * 4)
+                if is_sparse:
+                    n_places = list_vectors(places, x_token, n_columns)
+                for row in range(begin, end, R):
+                    rows = min(R, end - row)
+                    source = at(weight, row * row_bytes)
+                    if rows < R:
+                        for r in range(rows):
+                            spilled[r] = dot(at(source, r * row_bytes), x_token, n_columns)
+                    elif is_sparse:
+                        sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
+                    else:
+                        dot4(spilled, source, x_token, n_columns)
+                    for r in range(rows):
+                        place = token * out_stride + row + r
+                        out[place] = rest(bias, residual, row + r, place) + spilled[r]
+            return
         interleaved = cast(f32p, q)
         n_vectors = padded(n_tokens) // LANES
-        while row < end:
+        if is_sparse:
+            n_places = list_columns(places, interleaved, n_columns, n_vectors)
+        for row in range(begin, end, R):
             for r in range(R):
                 source = at(weight, min(row + r, n_rows - 1) * row_bytes)
                 unpack(at(weights, r * n_columns * 4), source, n_columns)
@@ -79,18 +133,24 @@ def _dense(name, kernels):
             while v < n_vectors:
                 x_place = at(interleaved, v * n_columns * LANES * 4)
                 if v + V <= n_vectors:
-                    spill(_dense_wide(weights, x_place, n_columns), spilled)
+                    if is_sparse:
+                        spill(_sparse_wide(weights, x_place, places, n_places, n_columns), spilled)
+                    else:
+                        spill(_dense_wide(weights, x_place, n_columns), spilled)
                     copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += V
                 else:
-                    spill(_dense_narrow(weights, x_place, n_columns), spilled)
+                    if is_sparse:
+                        spill(_sparse_narrow(weights, x_place, places, n_places, n_columns), spilled)
+                    else:
+                        spill(_dense_narrow(weights, x_place, n_columns), spilled)
                     copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += 1
-            row += R
 
-    matmul.__name__ = f"matmul_{name}"
+    matmul.__name__ = f"{'sparse_' if is_sparse else ''}matmul_{name}"
     op(f32p, f32p, u8p, u8p, f32p, f32p, u8p)(matmul)
 
 
 for _name, _row in DENSE.items():
-    _dense(_name, _row)
+    _matmul(_name, _row, False)
+    _matmul(_name, _row, True)

@@ -58,6 +58,38 @@ def test_a_matmul_with_plain_weights_equals_the_oracle(library: native.Library, 
             assert (np.abs(found - expected[:n]) <= bound[:n]).all(), (n_rows, n_columns, n)
 
 
+@pytest.mark.parametrize("block", sorted(ops.DENSE_BLOCKS))
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
+def test_a_sparse_matmul_equals_the_oracle_wherever_the_zeros_lie(
+    library: native.Library, block: str, share: float
+) -> None:
+    """Columns of zeros for every token, others with a zero here and there, either zero's sign."""
+    for n_rows, n_columns in shapes(block):
+        stored, x = weight(block, n_rows, n_columns), activations(n_columns)
+        x[:, np.random.default_rng(n_columns).random(n_columns) >= share] = 0.0
+        x[::2][x[::2] == 0.0] = -0.0
+        builder = Builder(max_tokens=MAX_TOKENS)
+        buffer = builder.input("x", n_columns)
+        program = builder.finish(builder.matmul(buffer, stored, is_sparse=True))
+        machine = Machine(program)
+        machine.write(buffer, x)
+        expected, bound = machine.run(MAX_TOKENS), rounding_bound(stored, x)
+        for n, found in zip(N_TOKENS, outputs(program, library, {buffer: x}), strict=True):
+            assert (np.abs(found - expected[:n]) <= bound[:n]).all(), (n_rows, n_columns, n)
+
+
+@pytest.mark.parametrize("place", [0, 16, 39])
+def test_a_sparse_matmul_keeps_a_nan_among_zeros(library: native.Library, place: int) -> None:
+    stored, x = weight("F32", 5, 40), np.zeros((MAX_TOKENS, 40), "f4")
+    x[1, place] = np.nan
+    builder = Builder(max_tokens=MAX_TOKENS)
+    buffer = builder.input("x", 40)
+    program = builder.finish(builder.matmul(buffer, stored, is_sparse=True))
+    for found in outputs(program, library, {buffer: x}, (2, 3, 4, 33)):
+        assert np.isnan(found[1]).all()
+        assert (np.delete(found, 1, axis=0) == 0.0).all()
+
+
 @pytest.mark.parametrize("block", QUANTIZED_BLOCKS)
 def test_a_matmul_with_quantised_weights_equals_the_oracle_on_quantised_activations(
     library: native.Library, block: str

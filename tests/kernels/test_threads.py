@@ -29,6 +29,8 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
         b.matmul(x, weight(block, WIDTH, WIDTH), bias=vector, residual=total, out=total)
         h = b.matmul(x, weight(block, 37, WIDTH), name="odd")
         b.matmul(h, weight("F32", WIDTH, 37), residual=total, out=total)
+    for block in sorted(ops.DENSE_BLOCKS):
+        b.matmul(x, weight(block, WIDTH, WIDTH), bias=vector, residual=total, out=total, is_sparse=True)
     for source in (pixels, x):
         b.add(total, b.normalise_input(source, b.constant([0.1, 0.2]), b.constant([0.0, 1.0])))
     for name in ACTIVATIONS:

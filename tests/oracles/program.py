@@ -270,6 +270,7 @@ OPERATIONS: dict[str, Callable[[Fields], None]] = {
     "quantize": make_ready,
     "interleave": make_ready,
     **{f"matmul_{name}": matmul for name in blocks.DECODERS},
+    **{f"sparse_matmul_{name}": matmul for name in ("F32", "F16", "BF16")},
     **{f"embed_{name}": embed for name in blocks.DECODERS},
     "add_positions": add_positions,
     "rms_norm": rms_norm,

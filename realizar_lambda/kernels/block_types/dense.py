@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, read_f16, u8p, u16p, write_f16
+from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, i32p, read_f16, u8p, u16p, write_f16
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -117,7 +117,23 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
             i += 1
         out[0], out[1], out[2], out[3] = s0, s1, s2, s3
 
-    return DenseKernels(decode, dot, dot4, decode)
+    @kernel(types.void, f32p, u8p, f32p, i32p, I64, I64)
+    def sparse_dot4(out, row0, x, places, n_places, n_columns):
+        row1, row2 = at(row0, n_columns * n_bytes), at(row0, 2 * n_columns * n_bytes)
+        row3 = at(row0, 3 * n_columns * n_bytes)
+        a0, a1, a2, a3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
+        for place in range(n_places):
+            i = I64(places[place])
+            values = load(F32V, x, i)
+            a0, a1 = fma(lanes(row0, i), values, a0), fma(lanes(row1, i), values, a1)
+            a2, a3 = fma(lanes(row2, i), values, a2), fma(lanes(row3, i), values, a3)
+        s0, s1, s2, s3 = total(a0), total(a1), total(a2), total(a3)
+        for i in range(n_columns // LANES * LANES, n_columns):
+            s0, s1 = s0 + one(row0, i) * x[i], s1 + one(row1, i) * x[i]
+            s2, s3 = s2 + one(row2, i) * x[i], s3 + one(row3, i) * x[i]
+        out[0], out[1], out[2], out[3] = s0, s1, s2, s3
+
+    return DenseKernels(decode, dot, dot4, sparse_dot4, decode)
 
 
 F32 = _kernels(_f32_lanes, _f32_one, 4)

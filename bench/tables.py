@@ -18,10 +18,12 @@ from typing import Any
 
 from bench import (
     exactness,
+    first_token,
     huge_pages,
     load,
     perplexity,
     prefix,
+    prompt_lookup,
     quantization_error,
     results,
     small_models,
@@ -240,6 +242,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
     "exactness": exactness.table,
     "exactness_families": exactness.family_table,
+    "first_token": first_token.table,
     "huge_pages": huge_pages.table,
     "llm": llm,
     "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
@@ -250,6 +253,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "predict_forward": lambda read: predict_latency(read, is_forward=True),
     "predict_latency": predict_latency,
     "prefix": prefix.table,
+    "prompt_lookup": prompt_lookup.table,
     "quantization_error": quantization_error.table,
     "small_models": small_models.table,
     "targets": targets,

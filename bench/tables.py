@@ -18,7 +18,6 @@ from typing import Any
 
 from bench import (
     exactness,
-    first_token,
     huge_pages,
     load,
     perplexity,
@@ -242,7 +241,6 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
     "exactness": exactness.table,
     "exactness_families": exactness.family_table,
-    "first_token": first_token.table,
     "huge_pages": huge_pages.table,
     "llm": llm,
     "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),

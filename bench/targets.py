@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import first_token, huge_pages, load, prompt_lookup, results, small_models, tokenization
+from bench import huge_pages, load, prompt_lookup, results, small_models, tokenization
 from bench.summary import Interval, ratio, verdict
 
 Result = Mapping[str, Any]
@@ -128,13 +128,6 @@ TARGETS = (
         )
         for n_threads in (1, 2)
         for peer, title, limit in (("llama_cpp", "as installed", 1.2), ("llama_cpp_huge", "on huge pages", 1.0))
-    ),
-    Target(
-        "cold start to a token of stories-q4_k, against an empty handler",
-        "first_token",
-        first_token.sides,
-        1.5,
-        is_upper=True,
     ),
     *(
         Target(

@@ -83,11 +83,6 @@ def stored() -> dict[str, dict[str, Any]]:
             "settings": {"rounds": 1, "decode": 64, "tunables": "a=1"},
             "samples": {"1.1B": {"Q4_K": {"1": ways, "2": ways}}},
         },
-        "first_token": {
-            **STAMP,
-            "settings": {"rounds": 1},
-            "samples": {"empty": [40.0], "generate": [50.0]},
-        },
         "prompt_lookup": {
             **STAMP,
             "settings": {"tokens": 96, "rounds": 1},
@@ -231,12 +226,6 @@ def test_loading_stands_beside_both_settings_of_llama_cpp() -> None:
     lines = TABLES["load"](stored().get)
     assert "| realizar-lambda | 100 [100, 100] | 1 | 110 | 18.5 | 600 |" in lines
     assert "| llama.cpp, no repacking | 150 [150, 150] | 1.50 x [1.50, 1.50] | 250 |  | 650 |" in lines
-
-
-def test_a_first_token_stands_beside_an_empty_handler() -> None:
-    assert "| one token of stories-q4_k | 50.0 [50.0, 50.0] | 1.25 x [1.25, 1.25] |" in TABLES["first_token"](
-        stored().get
-    )
 
 
 def test_prompt_lookup_stands_beside_single_steps() -> None:

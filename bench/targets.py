@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import huge_pages, llm, load, results, small_models, tokenization
+from bench import huge_pages, llm, load, prompt_lookup, results, small_models, tokenization
 from bench.summary import Interval, ratio, verdict
 
 Result = Mapping[str, Any]
@@ -138,6 +138,16 @@ TARGETS = (
         )
         for n_threads in (1, 2)
         for peer, title, limit in (("llama_cpp", "as installed", 1.2), ("llama_cpp_huge", "on huge pages", 1.0))
+    ),
+    *(
+        Target(
+            f"110M Q4_K, {n_threads} thread{'s'[: n_threads - 1]}, prompt lookup on a text that repeats itself",
+            "prompt_lookup",
+            prompt_lookup.sides("random 110M Q4_K", n_threads),
+            1.5,
+            is_upper=False,
+        )
+        for n_threads in (1, 2)
     ),
     Target("1.1B, file to first token, against llama.cpp", "load", load.load_sides, 1.0, is_upper=True),
     Target(

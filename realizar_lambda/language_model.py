@@ -125,8 +125,12 @@ class LanguageModel(TextModel):
     def context(self, capacity: int | None = None, *, chunk: int = DEFAULT_CHUNK) -> Context:
         """An empty context for `capacity` tokens (the model's own length by default), prefilled `chunk` at a time.
 
-        Raises CapacityError where the model has no such length, or the memory is more than the machine has.
+        Raises CapacityError where the model has no such length, or the memory is more than the machine has, and
+        RequestError for a capacity or a chunk that is no integer.
         """
+        for name, value in (("capacity", capacity), ("chunk", chunk)):
+            if isinstance(value, bool) or not (value is None or hasattr(value, "__index__")):
+                raise RequestError(422, f"{name} must be an integer, got {value!r:.40}", name)
         return Context(self, self.config.context_length if capacity is None else capacity, chunk=chunk)
 
     def logits(self, token_ids: Sequence[int]) -> memoryview[Any]:

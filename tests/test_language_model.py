@@ -210,6 +210,14 @@ def test_positions_past_the_context_are_refused_and_change_nothing(model: Langua
     assert context.position == 10
 
 
+@pytest.mark.parametrize("value", ["8", 2.5, True])
+def test_a_capacity_or_chunk_that_is_no_integer_is_refused(model: LanguageModel, value: object) -> None:
+    with pytest.raises(RequestError, match=f"capacity must be an integer, got {value!r}"):
+        model.context(value)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match=f"chunk must be an integer, got {value!r}"):
+        model.context(8, chunk=value)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("capacity", [0, -1, CONTEXT + 1, 2**70])
 def test_a_context_of_a_length_that_the_model_has_not_is_refused(model: LanguageModel, capacity: int) -> None:
     with pytest.raises(CapacityError, match=f"a context needs {capacity} tokens, there are {CONTEXT}"):

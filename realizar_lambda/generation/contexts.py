@@ -127,7 +127,7 @@ class ContextPool:
 
 
 def prefill_parts(n_tokens: int, most: int) -> list[int]:
-    """Sizes of at most `most` (MIN_BATCH + 4 or more) that add up to `n_tokens`, none below MIN_BATCH but one alone."""
+    """Sizes of at most `most` (2 * MIN_BATCH or more) that add up to `n_tokens`, none below MIN_BATCH but one alone."""
     sizes = []
     while n_tokens > most:
         size = most if n_tokens - most >= MIN_BATCH else most - MIN_BATCH

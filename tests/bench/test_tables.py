@@ -86,6 +86,15 @@ def stored() -> dict[str, dict[str, Any]]:
             "settings": {"rounds": 1, "decode": 64, "tunables": "a=1"},
             "samples": {"1.1B": {"Q4_K": {"1": ways, "2": ways}}},
         },
+        "prompt_lookup": {
+            **STAMP,
+            "settings": {"tokens": 96, "rounds": 1},
+            "samples": {
+                "random 110M Q4_K": {
+                    n_threads: {"repeated": {"plain": [200.0], "lookup": [320.0]}} for n_threads in ("1", "2")
+                }
+            },
+        },
         "load": {
             **STAMP,
             "settings": {"size": "1.1B", "block": "Q4_K", "prompt": 16, "threads": 2, "rounds": 1},
@@ -228,6 +237,11 @@ def test_loading_stands_beside_both_settings_of_llama_cpp() -> None:
     lines = TABLES["load"](stored().get)
     assert "| realizar-lambda | 100 [100, 100] | 1 | 110 | 18.5 | 600 |" in lines
     assert "| llama.cpp, no repacking | 150 [150, 150] | 1.50 x [1.50, 1.50] | 250 |  | 650 |" in lines
+
+
+def test_prompt_lookup_stands_beside_single_steps() -> None:
+    row = "| random 110M Q4_K | 2 | repeated | 200 | 320 | 1.60 x [1.60, 1.60] |"
+    assert row in TABLES["prompt_lookup"](stored().get)
 
 
 def test_the_cost_of_a_token_stands_beside_the_rates() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from realizar_lambda import native
 from realizar_lambda.errors import CapacityError, RequestError
 from realizar_lambda.generation import Request, Stream
+from realizar_lambda.generation.contexts import MIN_BATCH
 from realizar_lambda.generation.prompt_lookup import Lookahead, Repetitions
 from realizar_lambda.language_model import LanguageModel
 from realizar_lambda.sampling import SamplingSettings
@@ -134,7 +135,7 @@ def test_a_stream_that_is_closed_early_leaves_a_context_of_the_prompt_alone(llm)
         next(stream)
     stream.close()
     again = llm.generate(STORY, max_tokens=50, temperature=0)
-    assert again.usage.cached_tokens == len(stream.prompt_ids) - 4
+    assert again.usage.cached_tokens == len(stream.prompt_ids) - MIN_BATCH
     assert again.token_ids == both(llm, STORY, SamplingSettings(temperature=0), max_tokens=50)[0][2]
 
 

@@ -131,7 +131,7 @@ def test_positions_that_hold_nothing_take_no_room_on_disk(llm, tmp_path):
 def test_a_prefix_must_have_tokens_for_a_batch_and_leave_room(llm, tmp_path):
     file = str(tmp_path / "x.prefix")
     for ids in (IDS[:3], [1] * 512):
-        with pytest.raises(RequestError, match=f"a prefix must have 4 to 511 tokens, it has {len(ids)}"):
+        with pytest.raises(RequestError, match=f"a prefix must have {MIN_BATCH} to 511 tokens, it has {len(ids)}"):
             llm.save_prefix(file, ids)
     with pytest.raises(CapacityError, match="a snapshot needs 1 tokens, there are 0"):
         save(llm.context(16), file)

@@ -5,8 +5,9 @@
 For each query the running maximum m, sum l and weighted sum acc of the values are kept; a block of positions with
 a larger maximum rescales them (Milakov and Gimelshein, 2018; Dao and others, 2022).
 
-Few tokens: each (token, head) alone, over blocks of `BLOCK` positions. Many tokens: a query in each lane of V
-vectors, a block of keys and then of values decoded to f32 and multiplied in the register tile of `tile.py`.
+Few tokens: each (token, head) alone, over blocks of `BLOCK` positions, LANES keys at once. Many tokens: a query in
+each lane of V vectors, a block of keys and then of values decoded to f32 and multiplied in the register tile of
+`tile.py`.
 
 A cache is (n_kv_heads, capacity, head_width), f16 or f32. Threads take (head, token) pairs or tiles in turn; which
 thread takes one changes nothing in it.
@@ -18,17 +19,19 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.block_types import dense
+from realizar_lambda.kernels.cache_rows import inner, totals, weighted
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.elementary import exp, exp_1, tanh, tanh_1
 from realizar_lambda.kernels.memory import address_of, at, cast, f32p, u8p
 from realizar_lambda.kernels.tile import Tile, outer, refill, spill, zero
-from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
+from realizar_lambda.kernels.vectors import LANES, largest, load, maximum, splat, store, total, vector
 
 I64, f32 = types.int64, types.float32
 F32 = vector("f32", LANES)
 BLOCK = ops.ATTENTION_BLOCK
 R, V = ops.TILE_ROWS, ops.TILE_VECTORS
 TILE = Tile(R, V)
+POSITIONS = Tile(LANES, 1)
 QUERIES = V * LANES
 MINUS_INFINITY = -3.0e38
 """Stands for a masked score: exp of it less any real maximum is 0, and it is its own difference without NaN."""
@@ -43,6 +46,59 @@ def first_visible(last, window):
 def _attention(element, kernels, n_bytes):
     decode, dot = kernels.decode, kernels.dot
 
+    cached = vector(element, LANES)
+
+    @kernel(types.void, f32p, f32p, u8p, I64, I64, f32)
+    def score(scores, q, keys, n, head_width, scale):
+        """scores (n,) = scale * keys (n, head_width) . q, LANES positions at once where the width lets them."""
+        row_bytes = head_width * n_bytes
+        j = I64(0)
+        if head_width % LANES == 0:
+            while j + LANES <= n:
+                products = zero(POSITIONS)
+                for i in range(0, head_width, LANES):
+                    products = inner(products, cached, at(keys, j * row_bytes), row_bytes, q, i)
+                store(scores, j, totals(products) * splat(F32, scale))
+                j += LANES
+        while j < n:
+            scores[j] = dot(at(keys, j * row_bytes), q, head_width) * scale
+            j += 1
+
+    def weigh_part(n_vectors):
+        """`weigh` for so many vectors of columns from column i on."""
+        part = Tile(n_vectors, 1)
+
+        @kernel(types.void, f32p, f32p, u8p, I64, I64, I64)
+        def weigh(out, weights, values, n, row_bytes, i):
+            acc = refill(part, at(out, i * 4))
+            for j in range(n):
+                acc = weighted(acc, cached, weights[j], at(values, j * row_bytes), i)
+            spill(acc, at(out, i * 4))
+
+        return weigh
+
+    weigh_eight, weigh_four, weigh_one = weigh_part(8), weigh_part(4), weigh_part(1)
+
+    @kernel(types.void, f32p, f32p, u8p, I64, I64, f32p)
+    def weigh(out, weights, values, n, head_width, decoded):
+        """out (head_width,) += the sum of weights[j] * values[j]."""
+        row_bytes = head_width * n_bytes
+        i = I64(0)
+        while i + 8 * LANES <= head_width:
+            weigh_eight(out, weights, values, n, row_bytes, i)
+            i += 8 * LANES
+        while i + 4 * LANES <= head_width:
+            weigh_four(out, weights, values, n, row_bytes, i)
+            i += 4 * LANES
+        while i + LANES <= head_width:
+            weigh_one(out, weights, values, n, row_bytes, i)
+            i += LANES
+        if i < head_width:
+            for j in range(n):
+                decode(decoded, at(values, j * row_bytes), head_width)
+                for k in range(i, head_width):
+                    out[k] += weights[j] * decoded[k]
+
     @kernel(types.void, f32p, f32p, u8p, u8p, f32, I64, I64, I64, f32, f32, f32p)
     def one_query(out, q, keys, values, slope, head_width, first, last, scale, cap, scratch):
         """One head of one token over positions first to last; scratch holds BLOCK scores and one decoded row."""
@@ -53,50 +109,35 @@ def _attention(element, kernels, n_bytes):
         begin = first
         while begin <= last:
             n = min(I64(BLOCK), last + 1 - begin)
-            biggest = m
-            for j in range(n):
-                s = dot(at(keys, (begin + j) * row_bytes), q, head_width) * scale
-                if cap != 0.0:
-                    s = cap * tanh_1(s / cap)
-                s -= slope * f32(last - begin - j)
-                scratch[j] = s
-                biggest = s if not s <= biggest else biggest
-            if biggest > m or biggest != biggest:
-                shrink = exp_1(m - biggest)
+            score(scratch, q, at(keys, begin * row_bytes), n, head_width, scale)
+            if cap != 0.0:
+                for j in range(n):
+                    scratch[j] = cap * tanh_1(scratch[j] / cap)
+            if slope != 0.0:
+                for j in range(n):
+                    scratch[j] -= slope * f32(last - begin - j)
+            for j in range(n, (n + LANES - 1) // LANES * LANES):
+                scratch[j] = MINUS_INFINITY
+            biggest = splat(F32, m)
+            for j in range(0, n, LANES):
+                biggest = maximum(load(F32, scratch, j), biggest)  # drops NaN, whose weight below is NaN again
+            if largest(biggest) > m:
+                shrink = exp_1(m - largest(biggest))
                 weight_sum *= shrink
                 for i in range(head_width):
                     out[i] *= shrink
-                m = biggest
-            for j in range(n, (n + LANES - 1) // LANES * LANES):
-                scratch[j] = MINUS_INFINITY
+                m = largest(biggest)
+            sums = splat(F32, 0.0)
             for j in range(0, n, LANES):
                 e = exp(load(F32, scratch, j) - splat(F32, m))
                 store(scratch, j, e)
-                weight_sum += total(e)
+                sums = sums + e
+            weight_sum += total(sums)
             weigh(out, scratch, at(values, begin * row_bytes), n, head_width, at(scratch, BLOCK * 4))
             begin += n
         inverse = f32(1.0) / weight_sum
         for i in range(head_width):
             out[i] *= inverse
-
-    @kernel(types.void, f32p, f32p, u8p, I64, I64, f32p)
-    def weigh(out, weights, values, n, head_width, decoded):
-        """out (head_width,) += sum of weights[j] * values[j]."""
-        row_bytes = head_width * n_bytes
-        i = 0
-        while i + LANES <= head_width:
-            acc = load(F32, out, i)
-            for j in range(n):
-                acc = fma(splat(F32, weights[j]), lanes_of(values, j * row_bytes, i), acc)
-            store(out, i, acc)
-            i += LANES
-        if i < head_width:
-            for j in range(n):
-                decode(decoded, at(values, j * row_bytes), head_width)
-                for k in range(i, head_width):
-                    out[k] += weights[j] * decoded[k]
-
-    lanes_of = dense.LANES_AT[element]
 
     @kernel(types.void, f32p, f32p, u8p, u8p, f32, I64, I64, I64, I64, I64, I64, I64, f32, f32, f32p)
     def query_tile(

@@ -1,7 +1,10 @@
-"""Dot products of 32 codes with 32 int8 activations: the step of a one-token matmul. No block layouts.
+"""Dot products of codes with int8 activations: the step of a one-token matmul. No block layouts.
 
-dot32(codes, x)          eight i32 whose total is the sum of codes * x, for codes 0 to 127
-dot32_signed(codes, x)   the same for codes -128 to 127
+A step takes `CHUNKS` chunks of 32 columns: one, or two where the target sums products in vectors twice as wide.
+
+dot(codes, x)          one i32 for every four columns, their total the sum of codes * x, for codes 0 to 255 (below 128
+                       on a target that sums pairs in 16 bits)
+dot_signed(codes, x)   the same for codes -128 to 127, of one chunk
 """
 
 from __future__ import annotations
@@ -9,23 +12,25 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from realizar_lambda.kernels.vectors import TARGET, call_llvm, shuffled, vector
+from realizar_lambda.kernels.vectors import LANES, TARGET, call_llvm, shuffled, vector
 
+CHUNKS = 2 if TARGET.dot == "vnni" and LANES == 16 else 1
 I8x32 = vector("i8", 32)
 I32x8 = vector("i32", 8)
 F32x8 = vector("f32", 8)
-
-_BYTES, _PAIRS, _SUMS = I8x32.llvm, vector("i16", 16).llvm, I32x8.llvm
+I8S, I32S, F32S = vector("i8", 32 * CHUNKS), vector("i32", 8 * CHUNKS), vector("f32", 8 * CHUNKS)
 
 
 def _maddubs(builder, codes, x):
-    pairs = call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", _PAIRS, [codes, x])
-    return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", _SUMS, [pairs, ir.Constant(_PAIRS, [1] * 16)])
+    pairs = vector("i16", 16).llvm
+    products = call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", pairs, [codes, x])
+    return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", I32x8.llvm, [products, ir.Constant(pairs, [1] * 16)])
 
 
 def _vnni(builder, codes, x):
-    words = [builder.bitcast(value, _SUMS) for value in (codes, x)]
-    return call_llvm(builder, "llvm.x86.avx512.vpdpbusd.256", _SUMS, [ir.Constant(_SUMS, None), *words])
+    sums = ir.VectorType(ir.IntType(32), codes.type.count // 4)
+    words = [builder.bitcast(value, sums) for value in (codes, x)]
+    return call_llvm(builder, f"llvm.x86.avx512.vpdpbusd.{sums.count * 32}", sums, [ir.Constant(sums, None), *words])
 
 
 def _sdot(builder, codes, x):
@@ -42,24 +47,24 @@ _DOTS = {"maddubs": _maddubs, "vnni": _vnni, "sdot": _sdot}
 
 
 @intrinsic
-def dot32(typingctx, codes, x):
-    """Eight partial sums of codes * x; codes 0 to 127."""
+def dot(typingctx, codes, x):
+    """Partial sums of codes * x, one for every four columns; unsigned codes."""
 
     def codegen(context, builder, sig, args):
         return _DOTS[TARGET.dot](builder, *args)
 
-    return I32x8(I8x32, I8x32), codegen
+    return vector("i32", codes.lanes // 4)(codes, codes), codegen
 
 
 @intrinsic
-def dot32_signed(typingctx, codes, x):
+def dot_signed(typingctx, codes, x):
     """Eight partial sums of codes * x; codes -128 to 127, x -127 to 127."""
 
     def codegen(context, builder, sig, args):
         codes_, x_ = args
         if TARGET.dot != "sdot":  # the unsigned operand takes |code|, and x the code's sign
-            x_ = call_llvm(builder, "llvm.x86.avx2.psign.b", _BYTES, [x_, codes_])
-            codes_ = call_llvm(builder, "llvm.abs.v32i8", _BYTES, [codes_, ir.Constant(ir.IntType(1), 0)])
+            x_ = call_llvm(builder, "llvm.x86.avx2.psign.b", I8x32.llvm, [x_, codes_])
+            codes_ = call_llvm(builder, "llvm.abs.v32i8", I8x32.llvm, [codes_, ir.Constant(ir.IntType(1), 0)])
         return _DOTS[TARGET.dot](builder, codes_, x_)
 
     return I32x8(I8x32, I8x32), codegen

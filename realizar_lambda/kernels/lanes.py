@@ -1,7 +1,7 @@
 """Moving lanes of SIMD vectors: halves, repeats, bits to bytes, table lookups. No arithmetic, no memory.
 
 low(v), high(v), join(a, b)            halves and their inverse
-spread_one, spread_pair, spread_half   lanes of an f32x8 repeated, by a literal number
+spread(T, v, first, times)             lanes first, first + 1, ... of v, each `times` times over
 bits_to_bytes(bits)                    an int32's bits as 32 lanes of 0 or -1
 lookup(values)                         a function from lanes 0 to 15 to one of 16 int8 values
 """
@@ -45,29 +45,18 @@ def join(typingctx, a, b):
     return result(a, a), codegen
 
 
-def _spread(pattern):
-    """Lanes of an f32x8 repeated: `pattern(n)` gives the eight lane numbers for the literal n."""
+@intrinsic(prefer_literal=True)
+def spread(typingctx, kind, value, first, times):
+    """Lanes first, first + 1, ... of an f32 vector, each `times` times over; both numbers are literals."""
+    result = kind.instance_type
+    if not (isinstance(first, types.IntegerLiteral) and isinstance(times, types.IntegerLiteral)):
+        raise TypingError("spread: first and times must be literals")
+    lanes = [first.literal_value + i // times.literal_value for i in range(result.lanes)]
 
-    @intrinsic(prefer_literal=True)
-    def spread(typingctx, value, n):
-        if not isinstance(n, types.IntegerLiteral):
-            raise TypingError("a lane number must be a literal")
-        lanes = pattern(n.literal_value)
+    def codegen(context, builder, sig, args):
+        return shuffled(builder, args[1], args[1], lanes)
 
-        def codegen(context, builder, sig, args):
-            return shuffled(builder, args[0], args[0], lanes)
-
-        return value(value, n), codegen
-
-    return spread
-
-
-spread_one = _spread(lambda n: [n] * 8)
-"""Lane n in all eight."""
-spread_pair = _spread(lambda n: [2 * n] * 4 + [2 * n + 1] * 4)
-"""Lane 2n in the lower four, lane 2n + 1 in the upper four."""
-spread_half = _spread(lambda n: [4 * n + i // 2 for i in range(8)])
-"""The four lanes from 4n on, each twice."""
+    return result(kind, value, first, times), codegen
 
 
 @intrinsic

@@ -6,6 +6,8 @@ A kernel's pointers are `u8p`, `i8p`, `u16p`, `i32p`, `i64p`, `f32p`, ...: `x[i]
     cast(f32p, p)             the same address, another element type; also from an int64 address
     f16_to_f32(bits)          an f16's value from its uint16 bits, exact
     read_f16(p, n_bytes)      the f16 at p + n_bytes, as f32
+    read_halves(p, n_bytes, stride)
+                              eight f16, `stride` bytes apart, as a vector of f32
     read_i32(p, n_bytes)      the little-endian int32 there, unaligned
 """
 
@@ -14,9 +16,10 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from realizar_lambda.kernels.vectors import TARGET, call_llvm
+from realizar_lambda.kernels.vectors import TARGET, call_llvm, vector
 
 i8p = types.CPointer(types.int8)
 u8p = types.CPointer(types.uint8)
@@ -29,6 +32,7 @@ u64p = types.CPointer(types.uint64)
 f32p = types.CPointer(types.float32)
 f64p = types.CPointer(types.float64)
 
+CACHE_LINE = 64
 _BYTE = ir.IntType(8)
 
 
@@ -194,6 +198,44 @@ def prefetch(typingctx, pointer, n_bytes):
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def prefetch_lines(typingctx, pointer, n_bytes, size):
+    """Ask for the cache lines of `size` bytes (a literal) at pointer + n_bytes: in steps of `size` none is left out."""
+    if not isinstance(size, types.IntegerLiteral):
+        raise TypingError("prefetch_lines: size must be a literal")
+
+    def codegen(context, builder, sig, args):
+        i32 = ir.IntType(32)
+        start = _byte_address(builder, *args[:2])
+        kind = ir.FunctionType(ir.VoidType(), [start.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for line in range(0, size.literal_value, CACHE_LINE):
+            address = builder.gep(start, [ir.Constant(ir.IntType(64), line)])
+            builder.call(function, [address] + [ir.Constant(i32, n) for n in (0, 3, 1)])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, size), codegen
+
+
+@intrinsic(prefer_literal=True)
+def read_halves(typingctx, pointer, n_bytes, stride):
+    """Eight f16 at pointer + n_bytes, `stride` bytes (a literal) apart, as f32."""
+    if not isinstance(stride, types.IntegerLiteral):
+        raise TypingError("read_halves: stride must be a literal")
+    result = vector("f32", 8)
+
+    def codegen(context, builder, sig, args):
+        start = _byte_address(builder, *args[:2])
+        halves = ir.Constant(ir.VectorType(ir.IntType(16), 8), ir.Undefined)
+        for i in range(8):
+            address = builder.gep(start, [ir.Constant(ir.IntType(64), i * stride.literal_value)])
+            half = builder.load(builder.bitcast(address, ir.IntType(16).as_pointer()), align=1)
+            halves = builder.insert_element(halves, half, ir.Constant(ir.IntType(32), i))
+        return builder.fpext(builder.bitcast(halves, ir.VectorType(ir.HalfType(), 8)), result.llvm)
+
+    return result(pointer, types.int64, stride), codegen
 
 
 def _call_libc(builder, name: str, result, args):

@@ -125,20 +125,6 @@ F16 = _kernels(_f16_lanes, _f16_one, 2)
 BF16 = _kernels(_bf16_lanes, _bf16_one, 2)
 
 
-@kernel(F32V, u8p, I64, I64)
-def _f32_lanes_at(row, n_bytes, i):
-    return load(F32V, cast(f32p, at(row, n_bytes)), i)
-
-
-@kernel(F32V, u8p, I64, I64)
-def _f16_lanes_at(row, n_bytes, i):
-    return convert(F32V, load(F16V, cast(u16p, at(row, n_bytes)), i))
-
-
-LANES_AT = {"f32": _f32_lanes_at, "f16": _f16_lanes_at}
-"""LANES values from element i of the row n_bytes further."""
-
-
 @kernel(types.void, u8p, f32p, I64)
 def _encode_f32(out, x, n):
     target = cast(f32p, out)

@@ -16,13 +16,15 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles_32, put_codes, put_values
+from realizar_lambda.kernels.block_types.row_dots import dot_by_32, moved, product_of
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import F32x8, I8x32, dot32, dot32_signed
+from realizar_lambda.kernels.dots import F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
-from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_i32, u8p
-from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
+from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_halves, read_i32, u8p
+from realizar_lambda.kernels.vectors import load, splat, total
 
 I64, f32 = types.int64, types.float32
+PAIR = types.UniTuple(F32x8, 2)
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 iq4_value = lookup(IQ4_VALUES)
@@ -61,15 +63,6 @@ def _iq4_nl(block):
 def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False) -> BlockKernels:
     is_signed = bits == 8
     subtracted = f32(MOVED_BY if is_signed else offset)
-    dot_codes = dot32_signed if is_signed else dot32
-    is_shifted = not is_signed and (has_min or offset != 0.0)
-
-    @kernel(f32, u8p, f32)
-    def least(block, d):
-        """What scale * code is too large by."""
-        if has_min:
-            return -read_f16(block, 2)
-        return d * f32(offset)
 
     @kernel(types.void, u8p, I64, u8p, f32p, f32p)
     def unpack(row, n_columns, codes, scales, mins):
@@ -80,36 +73,31 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False) -> BlockKernels
             scales[b] = d
             mins[b] = -read_f16(block, 2) if has_min else d * subtracted
 
-    @kernel(F32x8, u8p, i8p, f32p, I64, F32x8)
-    def step(block, codes, scales, b, acc):
-        products = convert(F32x8, dot_codes(chunk(block), load(I8x32, codes, b * 32)))
-        return fma(products, splat(F32x8, read_f16(block, 0) * scales[b]), acc)
+    @kernel(I8x32, u8p, I64)
+    def chunk_of_eight(blocks, c):
+        return chunk(at(blocks, c * n_bytes))
+
+    @kernel(PAIR, u8p)
+    def scales_of_eight(blocks):
+        d = read_halves(blocks, 0, n_bytes)
+        return d, splat(F32x8, 0.0) - read_halves(blocks, 2, n_bytes) if has_min else d * splat(F32x8, subtracted)
+
+    dot_eight = dot_by_32(
+        8 * n_bytes, chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=has_min or subtracted != 0.0
+    )
+    product, dot_chunk = product_of(is_signed), moved(chunk_of_eight, is_signed)
 
     @kernel(f32, u8p, i8p, f32p, f32p, f32p, I64)
     def dot(row, codes, scales, sums16, sums32, n_columns):
-        acc0, acc1, acc2, acc3 = splat(F32x8, 0.0), splat(F32x8, 0.0), splat(F32x8, 0.0), splat(F32x8, 0.0)
-        low0, low1 = f32(0.0), f32(0.0)
-        n_blocks, b = n_columns // 32, 0
-        while b + 4 <= n_blocks:
-            block0 = at(row, b * n_bytes)
-            block1, block2, block3 = at(block0, n_bytes), at(block0, 2 * n_bytes), at(block0, 3 * n_bytes)
-            acc0 = step(block0, codes, scales, b, acc0)
-            acc1 = step(block1, codes, scales, b + 1, acc1)
-            acc2 = step(block2, codes, scales, b + 2, acc2)
-            acc3 = step(block3, codes, scales, b + 3, acc3)
-            if is_shifted:
-                low0 += least(block0, read_f16(block0, 0)) * sums32[b]
-                low1 += least(block1, read_f16(block1, 0)) * sums32[b + 1]
-                low0 += least(block2, read_f16(block2, 0)) * sums32[b + 2]
-                low1 += least(block3, read_f16(block3, 0)) * sums32[b + 3]
-            b += 4
-        while b < n_blocks:
-            block0 = at(row, b * n_bytes)
-            acc0 = step(block0, codes, scales, b, acc0)
-            if is_shifted:
-                low0 += least(block0, read_f16(block0, 0)) * sums32[b]
-            b += 1
-        return total((acc0 + acc1) + (acc2 + acc3)) - (low0 + low1)
+        eights = n_columns // 256
+        result = dot_eight(row, codes, scales, sums32, eights)
+        for b in range(eights * 8, n_columns // 32):
+            block = at(row, b * n_bytes)
+            d = read_f16(block, 0)
+            least = -read_f16(block, 2) if has_min else d * subtracted
+            sum_ = total(product(dot_chunk(block, 0), load(I8x32, codes, b * 32)))
+            result += d * scales[b] * f32(sum_) - least * sums32[b]
+        return result
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):

@@ -1,0 +1,102 @@
+"""A row of quantised weights times one token: it must keep up with memory. No bit layouts.
+
+A block of 256 columns is taken in four quarters of two chunks, each chunk 32 columns: one integer dot product and
+one fused multiply-add of a quarter, or two, as wide as the target has them. Bytes are asked for `AHEAD` of their
+use: the CPU's own prefetching ends at the end of a page.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from realizar_lambda.kernels.block_types.codes import IS_MOVED
+from realizar_lambda.kernels.compiler import kernel
+from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed
+from realizar_lambda.kernels.lanes import join, spread
+from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
+from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
+
+I64, f32 = types.int64, types.float32
+AHEAD = 4096
+
+
+def product_of(is_signed):
+    """The dot product for codes as `moved` leaves them."""
+    return dot_signed if is_signed and not IS_MOVED else dot
+
+
+def moved(chunk, is_signed):
+    """A type's chunk(block, c) with its codes as the target multiplies them."""
+    if not (is_signed and IS_MOVED):
+        return chunk
+
+    @kernel(I8x32, u8p, I64)
+    def moved_chunk(block, c):
+        return chunk(block, c) ^ splat(I8x32, -128)
+
+    return moved_chunk
+
+
+def quarter(chunk, k, first, times, is_signed):
+    """acc + the products of chunks 2k and 2k + 1, scaled by lanes first, first + 1, ... of s, for `times` sums each."""
+    product = product_of(is_signed)
+    c, second = 2 * k, first + 8 // times
+
+    @kernel(F32S, u8p, i8p, F32x8, F32S)
+    def add(block, x, s, acc):
+        if CHUNKS == 2:
+            codes = join(chunk(block, c), chunk(block, c + 1))
+            return fma(convert(F32S, product(codes, load(I8S, x, c * 32))), spread(F32S, s, first, times), acc)
+        lower = convert(F32S, product(chunk(block, c), load(I8S, x, c * 32)))
+        upper = convert(F32S, product(chunk(block, c + 1), load(I8S, x, c * 32 + 32)))
+        return fma(upper, spread(F32S, s, second, times), fma(lower, spread(F32S, s, first, times), acc))
+
+    return add
+
+
+def dot_by_32(n_bytes, chunk, scales_of, *, is_signed, has_min):
+    """The kernel for blocks of eight scales and eight mins; `has_min` is False where all mins are 0."""
+    chunk = moved(chunk, is_signed)
+    first, second, third, fourth = (quarter(chunk, k, 2 * k, 8, is_signed) for k in range(4))
+
+    @kernel(f32, u8p, i8p, f32p, f32p, I64)
+    def dot_row(row, x, scales, sums32, n_blocks):
+        acc0, acc1, least = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
+        for b in range(n_blocks):
+            block, x_block = at(row, b * n_bytes), at(x, b * 256)
+            prefetch_lines(block, AHEAD, n_bytes)
+            s, m = scales_of(block)
+            if has_min:
+                least = fma(m, load(F32x8, sums32, b * 8), least)
+            s = s * load(F32x8, scales, b * 8)
+            acc0 = first(block, x_block, s, acc0)
+            acc1 = second(block, x_block, s, acc1)
+            acc0 = third(block, x_block, s, acc0)
+            acc1 = fourth(block, x_block, s, acc1)
+        return total(acc0 + acc1) - total(least)
+
+    return dot_row
+
+
+def dot_by_16(n_bytes, chunk, scales_of):
+    """The kernel for blocks of 16 scales and 16 mins, in two vectors each."""
+    first, second, third, fourth = (quarter(chunk, k, 4 * k % 8, 4, False) for k in range(4))
+
+    @kernel(f32, u8p, i8p, f32p, f32p, I64)
+    def dot_row(row, x, scales, sums16, n_blocks):
+        acc0, acc1, least0, least1 = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0), splat(F32x8, 0.0)
+        for b in range(n_blocks):
+            block, x_block = at(row, b * n_bytes), at(x, b * 256)
+            prefetch_lines(block, AHEAD, n_bytes)
+            s0, s1, m0, m1 = scales_of(block)
+            least0 = fma(m0, load(F32x8, sums16, b * 16), least0)
+            least1 = fma(m1, load(F32x8, sums16, b * 16 + 8), least1)
+            d = load(F32x8, scales, b * 8)
+            s0, s1 = s0 * spread(F32x8, d, 0, 2), s1 * spread(F32x8, d, 4, 2)
+            acc0 = first(block, x_block, s0, acc0)
+            acc1 = second(block, x_block, s0, acc1)
+            acc0 = third(block, x_block, s1, acc0)
+            acc1 = fourth(block, x_block, s1, acc1)
+        return total(acc0 + acc1) - total(least0 + least1)
+
+    return dot_row

@@ -1,11 +1,16 @@
 """Tokens per second of Llamas with random weights, beside llama.cpp on the same files, in turn.
 
     python -m bench.llm --peer-python PYTHON [--sizes 110M 1.1B] [--types Q4_K Q8_0 ...] [--threads 1 2]
-                        [--rounds 5] [--isa x86_64_v3] [--models FOLDER]
+                        [--rounds 5] [--depth N] [--isa x86_64_v3] [--models FOLDER]
 
 For each model and number of threads every engine is a process that waits while the others are timed; a round times
-each in turn, in an order that rotates; the first round is thrown away. llama.cpp runs as installed and with its
-repacking of weights off: the stronger counts. Stored in bench/results/llm.json, or llm_<ISA>.json with --isa.
+each in turn, in an order that rotates. The first round is thrown away, but that settings of llama.cpp which it shows
+to be weaker by a tenth are left out from there on: the strongest counts. Those are its repacking of weights on or
+off, and after so many tokens as --depth says its flash attention too. Each round also reads the file's pages with as
+many threads: what memory gives.
+
+Stored in bench/results/llm.json, llm_<ISA>.json with --isa (give a llama.cpp built for that ISA), with --depth in
+..._depth<N>.json; model by model, each with the commit and machine of its own, so that it can be done in parts.
 """
 
 from __future__ import annotations
@@ -16,18 +21,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import random_llama, results
 from bench.machine import ROOT, stamp
+from bench.summary import Interval, ratio
+from realizar_lambda.formats import open_model
 
 ENGINES = ("realizar", "llama_cpp", "llama_cpp_plain")
-TITLES = {"realizar": "realizar-lambda", "llama_cpp": "llama.cpp", "llama_cpp_plain": "llama.cpp, no repacking"}
+DEEP_ENGINES = (*ENGINES, "llama_cpp_no_flash")
 N_PREFILL, N_DECODE = 512, 128
 DEFAULT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "F16", "Q4_0", "Q5_K")
+PROMISED_TYPES = DEFAULT_TYPES[:4]
+MEMORY = "memory"
+"""Stands where a contender does: gigabytes per second that the file's pages are read with."""
+WEAKER = 0.9
 
 
 class Worker:
@@ -63,25 +75,43 @@ class Worker:
         self._process.wait(timeout=60)
 
 
-def measure(workers: Sequence[Worker], rounds: int, depth: int) -> dict[str, dict[str, list[float]]]:
-    """Tokens per second: {"prefill" | "decode": {engine: [per round]}}."""
+def measure(workers: Sequence[Worker], rounds: int, depth: int, n_bytes: int) -> dict[str, dict[str, list[float]]]:
+    """Tokens per second, {"prefill" | "decode": {engine: [per round]}}, and GB/s, {"read": {MEMORY: [per round]}}."""
     commands = {"prefill": (N_PREFILL,), "decode": (N_DECODE, depth)}
     if depth:
         del commands["prefill"]
+    running = {name: list(workers) for name in commands}
     found: dict[str, dict[str, list[float]]] = {name: {worker.name: [] for worker in workers} for name in commands}
+    found["read"] = {MEMORY: []}
+    ours = workers[0]
     for number in range(rounds + 1):
         for name, numbers in commands.items():
-            for place in range(len(workers)):
-                worker = workers[(place + number) % len(workers)]
-                rate = numbers[0] / worker.seconds(name, *numbers)
-                if number:
+            turn = running[name]
+            rates = {}
+            for place in range(len(turn)):
+                worker = turn[(place + number) % len(turn)]
+                rates[worker] = numbers[0] / worker.seconds(name, *numbers)
+            if number:
+                for worker, rate in rates.items():
                     found[name][worker.name].append(rate)
-    return {name: results.rounded_all(values) for name, values in found.items()}
+                continue
+            best = max(rates[worker] for worker in turn if worker is not ours)
+            running[name] = [worker for worker in turn if worker is ours or rates[worker] >= WEAKER * best]
+        read = n_bytes / 1e9 / ours.seconds("read")
+        if number:
+            found["read"][MEMORY].append(read)
+    return {name: results.rounded_all({w: rates for w, rates in by.items() if rates}) for name, by in found.items()}
 
 
-def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """{size: {type: {threads: measure}}}"""
-    samples: dict[str, Any] = {}
+def weight_bytes(path: Path) -> int:
+    """The bytes of weights that a token needs: all, but of an embedding table of its own a row."""
+    tensors = open_model(path).tensors
+    own_table = "output.weight" in tensors
+    return sum(len(t.data) for name, t in tensors.items() if not (own_table and name == "token_embd.weight"))
+
+
+def run(options: argparse.Namespace, folder: Path, store: Callable[[str, str, str, dict[str, Any]], None]) -> None:
+    """Measure each model with each number of threads, and store what was found as soon as it is."""
     for size in options.sizes:
         for block in options.types:
             path = folder / f"llama-{size}-{block}.gguf"
@@ -91,7 +121,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for n_threads in options.threads:
                 with ExitStack() as stack:
                     workers = []
-                    for name in ENGINES:
+                    for name in DEEP_ENGINES if options.depth else ENGINES:
                         python = sys.executable if name == "realizar" else options.peer_python
                         capacity = options.depth + max(N_PREFILL, N_DECODE) + 64
                         worker = Worker(
@@ -99,10 +129,57 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                         )
                         stack.callback(worker.close)
                         workers.append(worker)
-                    measured = measure(workers, options.rounds, options.depth)
-                samples.setdefault(size, {}).setdefault(block, {})[str(n_threads)] = measured
+                    measured = measure(workers, options.rounds, options.depth, path.stat().st_size)
                 progress(f"{size} {block}, {n_threads} threads: {line(measured)}")
-    return samples
+                store(size, block, str(n_threads), measured)
+
+
+def strongest(found: Mapping[str, Sequence[float]]) -> str:
+    """The setting of llama.cpp that counts."""
+    return max((engine for engine in found if engine != "realizar"), key=lambda engine: median(found[engine]))
+
+
+def cells(result: Mapping[str, Any], work: str) -> list[tuple[Sequence[float], Sequence[float]]]:
+    """Our samples and the strongest peer's for each size, promised type and number of threads."""
+    return [
+        (by_work[work]["realizar"], by_work[work][strongest(by_work[work])])
+        for blocks in result["samples"].values()
+        for block, by_threads in blocks.items()
+        if block in PROMISED_TYPES
+        for by_work in by_threads.values()
+        if work in by_work
+    ]
+
+
+def least_sides(work: str) -> Callable[[Mapping[str, Any]], tuple[Sequence[float], Sequence[float]] | None]:
+    """For a target: the sides of the lowest ratio to llama.cpp among all that was measured of `work`."""
+    return lambda result: min(cells(result, work), key=lambda sides: ratio(*sides).value, default=None)
+
+
+def of_memory(result: Mapping[str, Any], size: str, block: str, n_threads: str) -> Interval | None:
+    """The part of what memory gives that decoding takes in; None where reading was not measured."""
+    sides = _memory_sides(result, size, block, n_threads)
+    return None if sides is None else ratio(*sides)
+
+
+def _memory_sides(
+    result: Mapping[str, Any], size: str, block: str, n_threads: str
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    found, gigabytes = result["samples"][size][block][n_threads], result.get("weight_gb", {}).get(f"{size} {block}")
+    if "read" not in found or gigabytes is None:
+        return None
+    return [rate * gigabytes for rate in found["decode"]["realizar"]], found["read"][MEMORY]
+
+
+def least_memory_sides(result: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]] | None:
+    """For a target: decoding the 1.1B models against reading their pages, where it is least."""
+    sides = [
+        _memory_sides(result, "1.1B", block, n_threads)
+        for block, by_threads in result["samples"].get("1.1B", {}).items()
+        if block in PROMISED_TYPES
+        for n_threads in by_threads
+    ]
+    return min((pair for pair in sides if pair), key=lambda pair: ratio(*pair).value, default=None)
 
 
 def summaries(samples: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,24 +214,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, help="where the models are kept; a temporary folder by default")
     parser.add_argument("--results", type=Path, default=results.FOLDER)
     options = parser.parse_args(arguments)
+    name = "llm" + (f"_{options.isa}" if options.isa else "") + (f"_depth{options.depth}" if options.depth else "")
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.models or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        samples = run(options, folder)
-    name = "llm" + (f"_{options.isa}" if options.isa else "") + (f"_depth{options.depth}" if options.depth else "")
-    found = stamp(pythons=(options.peer_python, sys.executable), packages=("llama-cpp-python",))
-    result = {
-        "benchmark": name,
-        **found,
-        "settings": {
-            "rounds": options.rounds, "prefill": N_PREFILL, "decode": N_DECODE, "depth": options.depth,
-            "isa": options.isa or "best", "unit": "tokens per second",
-        },
-        "samples": samples,
-        "summary": summaries(samples),
-    }  # fmt: skip
-    path = results.write(name, result, folder=options.results)
-    progress(f"stored {path.name}")
+        known: Any = results.read(name, folder=options.results) or {}
+        parts, samples, gigabytes = (known.get(key, {}) for key in ("parts", "samples", "weight_gb"))
+        found = stamp(pythons=(options.peer_python, sys.executable), packages=("llama-cpp-python",))
+
+        def store(size: str, block: str, n_threads: str, measured: dict[str, Any]) -> None:
+            samples.setdefault(size, {}).setdefault(block, {})[n_threads] = measured
+            parts[f"{size} {block} {n_threads}"] = {key: found[key] for key in ("date", "commit", "machine")}
+            gigabytes[f"{size} {block}"] = round(weight_bytes(folder / f"llama-{size}-{block}.gguf") / 1e9, 6)
+            result = {
+                "benchmark": name,
+                **found,
+                "settings": {
+                    "rounds": options.rounds, "prefill": N_PREFILL, "decode": N_DECODE, "depth": options.depth,
+                    "isa": options.isa or "best", "unit": "tokens per second",
+                },
+                "parts": parts,
+                "weight_gb": gigabytes,
+                "samples": samples,
+                "summary": summaries(samples),
+            }  # fmt: skip
+            results.write(name, result, folder=options.results)
+
+        run(options, folder, store)
+    progress(f"stored {name}.json")
     return 0
 
 

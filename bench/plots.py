@@ -14,10 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import results
+from bench import llm, results
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
+from bench.summary import ratio
 
 FOLDER = ROOT / "docs" / "plots"
 Result = Mapping[str, Any]
@@ -100,8 +101,32 @@ def memory(figure: Any, result: Result) -> None:
     axes.set_title("Memory of the handler's process")
 
 
+def llm_ratios(figure: Any, result: Result) -> None:
+    """Our tokens per second over the strongest llama.cpp's, of every model, work and number of threads."""
+    axes = figure.subplots()
+    rows = [(size, block) for size, blocks in result["samples"].items() for block in blocks]
+    for place, (size, block) in enumerate(rows):
+        axes.axhline(place, color=_GRID, linewidth=0.8, zorder=0)
+        for n_threads, works in result["samples"][size][block].items():
+            for work, marker in (("prefill", "s"), ("decode", "o")):
+                if work in works:
+                    found = works[work]
+                    against = ratio(found["realizar"], found[llm.strongest(found)])
+                    color = _OURS if n_threads == "1" else _OTHERS
+                    axes.plot([against.low, against.high], [place, place], color=color, linewidth=1.2)
+                    axes.plot(against.value, place, marker, color=color, markersize=6)
+    axes.axvline(1.0, color=_SAMPLE, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [f"{size} {block}" for size, block in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.set_xlabel("times llama.cpp; circles decode, squares prefill; green one thread, grey more")
+    isa = result["settings"]["isa"]
+    axes.set_title("Tokens per second against llama.cpp" + ("" if isa == "best" else f", both on {isa}"))
+
+
 PLOTS: Mapping[str, tuple[Callable[[Any, Result], None], tuple[float, float]]] = {
     "cold_start": (cold_start, (7.0, 2.6)),
+    "llm": (llm_ratios, (7.0, 4.4)),
+    "llm_x86_64_v3": (llm_ratios, (7.0, 4.4)),
     "memory": (memory, (7.0, 2.6)),
     "predict_latency": (predict_latency, (7.0, 4.4)),
 }

@@ -19,6 +19,7 @@ from typing import Any
 from bench import (
     exactness,
     huge_pages,
+    llm,
     load,
     perplexity,
     prefix,
@@ -170,8 +171,8 @@ def predict_latency(read: Read, *, is_forward: bool = False) -> list[str]:
     return [*grid(head, rows), *caption(result, text, has_unstable=is_unstable)]
 
 
-def llm(read: Read, name: str = "llm") -> list[str]:
-    """Tokens per second beside llama.cpp's, and the ratio to the stronger of its settings."""
+def llm_result(read: Read, name: str = "llm", *, is_avx2: bool = False) -> list[str]:
+    """Tokens per second beside llama.cpp's, the ratio to the strongest of its settings, and the part of memory's."""
     result = read(name)
     if result is None:
         return unmeasured("llm")
@@ -179,18 +180,27 @@ def llm(read: Read, name: str = "llm") -> list[str]:
     for size, blocks in result["samples"].items():
         for block, by_threads in blocks.items():
             for n_threads, work in by_threads.items():
-                for kind, found in work.items():
-                    peer = max((engine for engine in found if engine != "realizar"), key=lambda e: median(found[e]))
+                for kind in ("prefill", "decode"):
+                    if kind not in work:
+                        continue
+                    found, peer = work[kind], llm.strongest(work[kind])
+                    rates = [f"{median(found[engine]):.1f}" for engine in ("realizar", peer)]
+                    part = llm.of_memory(result, size, block, n_threads) if kind == "decode" else None
+                    taken = "" if part is None else f"{part.value:.0%}"
                     against = times(ratio(found["realizar"], found[peer]))
-                    cells = [f"{median(found[engine]):.1f}" for engine in ("realizar", peer)]
-                    rows.append([f"{size} {block}", n_threads, kind, *cells, against])
+                    rows.append([f"{size} {block}", n_threads, kind, *rates, against, taken])
     settings = result["settings"]
+    prefill = "" if settings["depth"] else f"Prefill of {settings['prefill']} tokens, "
     text = (
-        f"Prefill of {settings['prefill']} tokens, decode of {settings['decode']} after {settings['depth']}; median "
-        f"of {settings['rounds']} rounds in turn; llama.cpp at the stronger of its settings, weights repacked or not."
+        f"{prefill}{'decode' if prefill else 'Decode'} of {settings['decode']} after {settings['depth']}; median of "
+        f"{settings['rounds']} rounds in turn; llama.cpp at the strongest of its settings"
+        f"{', built for AVX2; both use AVX2 only' if is_avx2 else ''}. Of memory: weights per second against what as "
+        "many threads read of the same pages."
     )
-    head = ["random Llama", "threads", "work", "tokens/s", "llama.cpp", "ratio"]
-    return [*grid(head, rows), *caption(result, text, has_unstable=False)]
+    head = ["random Llama", "threads", "work", "tokens/s", "llama.cpp", "ratio", "of memory"]
+    commits = sorted({part["commit"] for part in result.get("parts", {}).values()} or {result["commit"]})
+    stamped = {**result, "commit": ", ".join(commits)}
+    return [*grid(head, rows), *caption(stamped, text, has_unstable=False)]
 
 
 def memory(read: Read) -> list[str]:
@@ -241,8 +251,10 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "exactness": exactness.table,
     "exactness_families": exactness.family_table,
     "huge_pages": huge_pages.table,
-    "llm": llm,
-    "llm_v3": lambda read: llm(read, "llm_x86_64_v3"),
+    "llm": llm_result,
+    "llm_depth": lambda read: llm_result(read, "llm_depth2000"),
+    "llm_v3": lambda read: llm_result(read, "llm_x86_64_v3", is_avx2=True),
+    "llm_v3_depth": lambda read: llm_result(read, "llm_x86_64_v3_depth2000", is_avx2=True),
     "load": load.table,
     "memory": memory,
     "perplexity": perplexity.table,

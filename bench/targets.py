@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bench import huge_pages, load, results, small_models, tokenization
+from bench import huge_pages, llm, load, results, small_models, tokenization
 from bench.summary import Interval, ratio, verdict
 
 Result = Mapping[str, Any]
@@ -118,6 +118,16 @@ TARGETS = (
         1.5,
         is_upper=False,
     ),
+    *(
+        Target(f"{work}, against llama.cpp{on}, the least of all", name, llm.least_sides(kind), 1.0, is_upper=False)
+        for suffix, on in (("", ""), ("_x86_64_v3", ", both on AVX2"))
+        for name, kind, work in (
+            (f"llm{suffix}", "decode", "decode"),
+            (f"llm{suffix}", "prefill", "prefill"),
+            (f"llm{suffix}_depth2000", "decode", "decode after 2,000 tokens"),
+        )
+    ),
+    Target("1.1B decode, against reading its pages, the least", "llm", llm.least_memory_sides, 0.9, is_upper=False),
     *(
         Target(
             f"1.1B Q4_K decode from huge pages, {n_threads} thread{'s'[: n_threads - 1]}, against llama.cpp {title}",

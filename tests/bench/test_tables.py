@@ -61,10 +61,13 @@ def stored() -> dict[str, dict[str, Any]]:
         },
         "phases": {"empty": [dict.fromkeys(("spawn", "runtime", "handler", "model", "answer"), 8.0)]},
     }
+    rates = {"realizar": [150.0, 150.0], "llama_cpp": [100.0, 100.0]}
+    work = {"prefill": rates, "decode": rates, "read": {"memory": [80.0, 80.0]}}
     llm = {
         **STAMP,
-        "settings": {"rounds": 2, "prefill": 512, "decode": 128, "depth": 0},
-        "samples": {"110M": {"Q4_K": {"1": {"decode": {"realizar": [150.0, 150.0], "llama_cpp": [100.0, 100.0]}}}}},
+        "settings": {"rounds": 2, "prefill": 512, "decode": 128, "depth": 0, "isa": "best"},
+        "weight_gb": {"1.1B Q4_K": 0.5},
+        "samples": {"1.1B": {"Q4_K": {"1": work}}},
     }
     tokenization = {
         **STAMP,
@@ -109,6 +112,8 @@ def stored() -> dict[str, dict[str, Any]]:
         },
         "llm": llm,
         "llm_x86_64_v3": llm,
+        "llm_depth2000": llm,
+        "llm_x86_64_v3_depth2000": llm,
         "cold_start": cold_start,
         "cold_start_vendor": {**cold_start, "settings": {"emulator": "vendor", "rounds": 4}},
         "predict_latency": {
@@ -182,6 +187,12 @@ def test_every_target_is_measured_and_judged() -> None:
         verdicts[title] = target.verdict(measured)
     assert verdicts.pop("784-2, faster than ONNX Runtime") == "missed"
     assert set(verdicts.values()) == {"met"}
+
+
+def test_decoding_stands_beside_llama_cpp_and_beside_memory() -> None:
+    lines = TABLES["llm"](stored().get)
+    assert "| 1.1B Q4_K | 1 | prefill | 150.0 | 100.0 | 1.50 x [1.50, 1.50] |  |" in lines
+    assert "| 1.1B Q4_K | 1 | decode | 150.0 | 100.0 | 1.50 x [1.50, 1.50] | 94% |" in lines
 
 
 def test_targets_without_a_result_are_not_measured() -> None:

@@ -97,10 +97,8 @@ def available(peer_python: str) -> list[Packaged]:
     return [packaged for packaged in PACKAGED if not packaged.modules or can_import(peer_python, packaged.modules)]
 
 
-def build(
-    packaged: Sequence[Packaged], *, base_image: str | None, peer_python: str, engine: str = "docker"
-) -> dict[str, int]:
-    """Build the images of all of these; the bytes that each adds to its base image, by contender."""
+def build(packaged: Sequence[Packaged], *, base_image: str | None, peer_python: str, engine: str = "docker") -> None:
+    """Build the images of all of these."""
     chosen = ["--build-arg", f"BASE_IMAGE={base_image}"] if base_image else []
     with tempfile.TemporaryDirectory() as models:
         write_peer_models(MODEL, Path(models), python=peer_python)
@@ -114,9 +112,12 @@ def build(
                 named = {"SYSTEM_PACKAGES": " ".join(one.system_packages), "WARM": one.warm}
                 given = [word for name, value in named.items() for word in ("--build-arg", f"{name}={value}")]
                 _run(engine, "build", "-q", *chosen, *given, "-t", one.image, ".", folder=Path(context))
-    base = base_image or _default_base()
-    sizes = {one.name: _size(engine, one.image) for one in packaged}
-    return {"base": _size(engine, base), **{name: size - _size(engine, base) for name, size in sizes.items()}}
+
+
+def added_bytes(packaged: Sequence[Packaged], *, base_image: str | None, engine: str = "docker") -> dict[str, int]:
+    """What each image adds to its base image, by contender, and the bytes of the base."""
+    base = _size(engine, base_image or _default_base())
+    return {"base": base, **{one.name: _size(engine, one.image) - base for one in packaged}}
 
 
 def _write_context(one: Packaged, context: Path, *, models: Path, python: str) -> None:

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from bench import results
-from bench.container_images import PACKAGED, Packaged, available, build
+from bench.container_images import PACKAGED, Packaged, added_bytes, available, build
 from bench.contenders import PEERS, Contender, WrongAnswerError, check_answer, predict_event
 from bench.machine import stamp
 from bench.summary import ratio, summarise
@@ -233,11 +233,14 @@ def run(
     folder: Path,
     only: Sequence[str] = (),
     is_adding: bool = False,
+    is_building: bool = True,
 ) -> Path:
     """Build, measure, store."""
     chosen = [one for one in available(peer_python) if not only or one.name in only]
-    progress("building the images of " + ", ".join(one.title for one in chosen))
-    sizes = build(chosen, base_image=base_image, peer_python=peer_python)
+    if is_building:
+        progress("building the images of " + ", ".join(one.title for one in chosen))
+        build(chosen, base_image=base_image, peer_python=peer_python)
+    sizes = added_bytes(chosen, base_image=base_image)
     packages = tuple(name for one in chosen for name in one.packages)
     stamped = stamp(pythons=(peer_python, sys.executable), packages=("awslambdaric", "aws-sam-cli", *packages))
     stored: dict[str, Any] = results.read(NAME, folder=folder) or {}
@@ -405,10 +408,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
     parser.add_argument("--only", action="append", default=[], choices=[one.name for one in PACKAGED])
     parser.add_argument("--add", action="store_true", help="add to the stored rounds of this commit")
+    parser.add_argument("--no-build", action="store_true", help="measure the images that were built before")
+    parser.add_argument("--build-only", action="store_true", help="only build the images")
     options = parser.parse_args(arguments)
     memory_sizes = tuple(options.memory or MEMORY_MB)
     if options.rounds < 2 or min(memory_sizes) < 128:
         parser.error("--rounds must be at least 2 and --memory at least 128")
+    if options.build_only:
+        chosen = [one for one in available(options.peer_python) if not options.only or one.name in options.only]
+        build(chosen, base_image=options.base_image, peer_python=options.peer_python)
+        return 0
     try:
         run(
             memory_sizes=memory_sizes,
@@ -418,6 +427,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder=options.results,
             only=options.only,
             is_adding=options.add,
+            is_building=not options.no_build,
         )
     except (EmulatorError, WrongAnswerError, DoesNotFitError) as error:
         print(f"the benchmark failed: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from bench import llm, results
+from bench.container_images import PACKAGED
 from bench.contenders import CONTENDERS
 from bench.machine import ROOT
 from bench.predict_latency import TITLES
@@ -28,6 +29,7 @@ _OTHERS = "#7d8a91"
 _SAMPLE = "#20292d"
 _GRID = "#e3e7e9"
 _WHOLE_FROM = 100
+_OUR_NAMES = ("realizar", "predict", "generate")
 _TITLES = {contender.name: contender.title for contender in CONTENDERS}
 _STYLE = {
     "axes.spines.right": False,
@@ -52,7 +54,7 @@ def dots(axes: Any, samples: Mapping[str, Sequence[float]], titles: Mapping[str,
         middle = median(values)
         axes.axhline(place, color=_GRID, linewidth=0.8, zorder=0)
         axes.plot(values, [place] * len(values), ".", color=_SAMPLE, markersize=3, alpha=0.4)
-        axes.plot(middle, place, "o", color=_OURS if name == "realizar" else _OTHERS, markersize=9)
+        axes.plot(middle, place, "o", color=_OURS if name in _OUR_NAMES else _OTHERS, markersize=9)
         text = f"{middle:,.0f}" if middle >= _WHOLE_FROM else f"{middle:.3g}"
         axes.annotate(
             f"{text} {unit}",
@@ -75,6 +77,15 @@ def cold_start(figure: Any, result: Result) -> None:
     axes = figure.subplots()
     dots(axes, {name: found["total_ms"] for name, found in result["samples"].items()}, _TITLES, unit="ms")
     axes.set_title("Cold start: process spawn to first answer")
+
+
+def lambda_bench(figure: Any, result: Result) -> None:
+    """Cold starts in containers, a part to each memory size."""
+    titles = {one.name: one.title for one in PACKAGED}
+    sizes = result["sizes"]
+    for axes, (memory_mb, size) in zip(figure.subplots(len(sizes), 1, squeeze=False)[:, 0], sizes.items(), strict=True):
+        dots(axes, {name: found["total_ms"] for name, found in size["samples"].items()}, titles, unit="ms")
+        axes.set_title(f"Cold start in a container of {int(memory_mb):,} MB and {size['cpu_share']:.2g} CPUs")
 
 
 def predict_latency(figure: Any, result: Result) -> None:
@@ -127,6 +138,7 @@ PLOTS: Mapping[str, tuple[Callable[[Any, Result], None], tuple[float, float]]] =
     "cold_start": (cold_start, (7.0, 2.6)),
     "llm": (llm_ratios, (7.0, 4.4)),
     "llm_x86_64_v3": (llm_ratios, (7.0, 4.4)),
+    "lambda_bench": (lambda_bench, (7.0, 9.0)),
     "memory": (memory, (7.0, 2.6)),
     "predict_latency": (predict_latency, (7.0, 4.4)),
 }

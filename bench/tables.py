@@ -17,8 +17,10 @@ from statistics import median
 from typing import Any
 
 from bench import (
+    cold_model,
     exactness,
     huge_pages,
+    lambda_bench,
     llm,
     load,
     perplexity,
@@ -247,6 +249,7 @@ def unmeasured(benchmark: str) -> list[str]:
 
 
 TABLES: Mapping[str, Callable[[Read], list[str]]] = {
+    "cold_model": cold_model.table,
     "cold_start": cold_start,
     "cold_start_vendor": lambda read: cold_start(read, "cold_start_vendor"),
     "exactness": exactness.table,
@@ -256,6 +259,9 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "llm_depth": lambda read: llm_result(read, "llm_depth2000"),
     "llm_v3": lambda read: llm_result(read, "llm_x86_64_v3", is_avx2=True),
     "llm_v3_depth": lambda read: llm_result(read, "llm_x86_64_v3_depth2000", is_avx2=True),
+    "lambda": lambda_bench.table,
+    "lambda_images": lambda_bench.image_table,
+    "lambda_phases": lambda_bench.phase_table,
     "load": load.table,
     "memory": memory,
     "perplexity": perplexity.table,

@@ -72,6 +72,42 @@ def peak_memory(result: Result) -> Samples | None:
     return peaks["realizar"], peaks["empty"]
 
 
+def in_container(memory_mb: int, numerator: str, denominator: str) -> Callable[[Result], Samples | None]:
+    """Cold starts of one image against another's, in containers of a memory size."""
+
+    def sides(result: Result) -> Samples | None:
+        samples = result["sizes"].get(str(memory_mb), {}).get("samples", {})
+        if numerator not in samples or denominator not in samples:
+            return None
+        return samples[numerator]["total_ms"], samples[denominator]["total_ms"]
+
+    return sides
+
+
+def peak_in_container(memory_mb: int, name: str, limit_mib: float) -> Callable[[Result], Samples | None]:
+    """The peak of a process in a container against a limit: the kernel's larger count, its own or the container's."""
+
+    def sides(result: Result) -> Samples | None:
+        found = result["sizes"].get(str(memory_mb), {}).get("samples", {}).get(name)
+        if found is None:
+            return None
+        peaks = [max(pair) for pair in zip(found["resident_mib"], found["peak_mib"], strict=True)]
+        return peaks, [limit_mib] * len(peaks)
+
+    return sides
+
+
+def image_share(result: Result) -> Samples | None:
+    """What our image adds to its base against 15 MB."""
+    added = result["added_bytes"].get("predict")
+    return None if added is None else ([added], [15e6])
+
+
+def against_reading(result: Result) -> Samples:
+    """A large model's cold start to its first token against reading its file."""
+    return result["samples"]["cold"], result["samples"]["read"]
+
+
 def growth(result: Result) -> Samples:
     """The peak at the end of the long run against that after its first tenth."""
     peaks = result["growth"]["realizar"]["peak"]
@@ -108,6 +144,49 @@ TARGETS = (
         is_upper=True,
     ),
     Target("cold start, against ONNX Runtime", "cold_start", cold("realizar", "onnxruntime"), 0.5, is_upper=True),
+    Target(
+        "cold start in 128 MB, against an empty handler",
+        "lambda_bench",
+        in_container(128, "predict", "empty"),
+        1.2,
+        is_upper=True,
+    ),
+    Target(
+        "cold start in 1,769 MB, against an empty handler",
+        "lambda_bench",
+        in_container(1769, "predict", "empty"),
+        1.2,
+        is_upper=True,
+    ),
+    Target(
+        "cold start in 1,769 MB, against PyTorch",
+        "lambda_bench",
+        in_container(1769, "predict", "torch"),
+        1 / 20,
+        is_upper=True,
+    ),
+    Target(
+        "first token in 128 MB, against an empty handler",
+        "lambda_bench",
+        in_container(128, "generate", "empty"),
+        1.5,
+        is_upper=True,
+    ),
+    Target(
+        "peak memory in 128 MB, against 64 MiB",
+        "lambda_bench",
+        peak_in_container(128, "predict", 64.0),
+        1,
+        is_upper=True,
+    ),
+    Target("image with all models, added to its base, against 15 MB", "lambda_bench", image_share, 1, is_upper=True),
+    Target(
+        "first token of a model that no memory holds, against reading its file",
+        "cold_model",
+        against_reading,
+        1.3,
+        is_upper=True,
+    ),
     Target("784-2, faster than PyTorch", "predict_latency", latency("784-2", *PYTORCH), 10, is_upper=False),
     Target("784-128-10, faster than PyTorch", "predict_latency", latency("784-128-10", *PYTORCH), 5, is_upper=False),
     Target("784-2, faster than ONNX Runtime", "predict_latency", latency("784-2", *ONNX), 5, is_upper=False),

@@ -32,7 +32,6 @@ _BINARIES = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
 _START_LINE = re.compile(r"START RequestId: (\S+)")
-_START_SECONDS = 10.0
 _LOG_SECONDS = 2.0
 _LOG_TAIL_BYTES = 65536
 _POLL_SECONDS = 0.005
@@ -63,6 +62,9 @@ class InterfaceEmulatorFunction:
     does not start. Cold-start and answer times contain the emulator's own work between its two servers.
     """
 
+    start_seconds = 10.0
+    """How long the emulator may take until it listens."""
+
     def __init__(
         self,
         handler: str,
@@ -80,6 +82,7 @@ class InterfaceEmulatorFunction:
             raise EmulatorError("no Runtime Interface Emulator: install aws-sam-cli, or put aws-lambda-rie on PATH")
         self.cold_start: ColdStart | None = None
         self._binary = found.resolve()
+        self._launcher = [str(self._binary)]
         self._command = list(command) if command else [program(python), "-m", "awslambdaric", handler]
         self._cwd = Path(cwd).resolve()
         self._timeout_seconds = timeout_seconds
@@ -101,7 +104,7 @@ class InterfaceEmulatorFunction:
         }
         flags = [word for flag in addresses.items() for word in flag]
         self._process = RuntimeProcess(
-            [str(self._binary), *flags, *self._command],
+            [*self._launcher, *flags, *self._command],
             environment=self._environment,
             cwd=self._cwd,
             log=self._log,
@@ -129,7 +132,7 @@ class InterfaceEmulatorFunction:
         Raises EventTooLargeError for an event over Lambda's limit.
         """
         body = encoded_event(event)
-        seconds = INIT_SECONDS + self._timeout_seconds + _START_SECONDS
+        seconds = INIT_SECONDS + self._timeout_seconds + self.start_seconds
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=seconds)
         try:
             connection.connect()
@@ -188,7 +191,7 @@ class InterfaceEmulatorFunction:
         raise EmulatorError(f"the Runtime Interface Emulator named no invocation; it said:\n{self.logs()}")
 
     def _wait_until_listening(self) -> None:
-        limit = time.monotonic() + _START_SECONDS
+        limit = time.monotonic() + self.start_seconds
         while time.monotonic() < limit and self._process.exit_status is None:
             try:
                 socket.create_connection(("127.0.0.1", self._port), timeout=1).close()

@@ -1,11 +1,13 @@
-"""Runs in the runtime process in place of its entry, and notes when each phase of init ends.
+"""Runs in the runtime process in place of a function's entry, and notes when each phase of a cold start ends.
 
-    python -m lambda_emulator.probe NOTES_FILE HANDLER                               as `python -m awslambdaric`
-    python -S -c "from lambda_emulator.probe import run_loop; run_loop()" NOTES_FILE HANDLER     as the loop
+    python -m lambda_emulator.probe NOTES_FILE HANDLER           in place of `python -m awslambdaric HANDLER`
+    python -S lambda_emulator/probe.py NOTES_FILE HANDLER        in place of our own loop, which alone runs without site
+    python -S -c "from lambda_emulator.probe import run_loop; run_loop()" NOTES_FILE HANDLER             the same
 
-Notes are `time.monotonic_ns`, a clock that all processes of a machine share. A model load is seen from
-outside, by the first file with a model's suffix that the process opens. Runs with the probe are for the
-split into phases only; totals come from runs without it.
+It imports nothing of its package, so that a container can have this file alone. Notes are `time.monotonic_ns`, a
+clock that all processes of a machine share. A model load is seen from outside, by the first file with a model's
+suffix that the process opens. Runs with the probe are for the split into phases only; totals come from runs
+without it.
 """
 
 from __future__ import annotations
@@ -19,53 +21,79 @@ import sys  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 MODEL_SUFFIXES = (".apr", ".gguf", ".safetensors", ".npz", ".onnx", ".pt")
 
 
-def run(notes_path: str, handler: str) -> None:
-    """Start the runtime client on `handler`; never returns while events come."""
-    from awslambdaric import bootstrap
-    from awslambdaric.lambda_config import LambdaConfigProvider
-    from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+def entry(replaced: Sequence[str], script: str, notes_path: str) -> list[str]:
+    """The entry that runs this file, at `script`, in place of one that is `replaced`."""
+    return [replaced[0], *(word for word in replaced[1:] if word == "-S"), script, notes_path]
 
-    bootstrap._get_handler = _timed(bootstrap._get_handler, notes_path)
-    config = LambdaConfigProvider([sys.argv[0], handler])
-    bootstrap.run(config.handler, LambdaRuntimeClient(config.api_address, config.use_thread_polling))
+
+def run(notes_path: str, handler: str) -> None:
+    """Start the runtime on `handler`; never returns while events come."""
+    notes: dict[str, int | None] = {"started_ns": STARTED_NS, "model_opened_ns": None, "called_ns": None}
+
+    def note(name: str) -> None:
+        notes[name] = time.monotonic_ns()
+
+    def note_model(name: str, arguments: tuple[object, ...]) -> None:
+        is_first = name == "open" and notes["model_opened_ns"] is None
+        if is_first and isinstance(arguments[0], str) and arguments[0].endswith(MODEL_SUFFIXES):
+            note("model_opened_ns")
+
+    def store() -> None:
+        text = ", ".join(f'"{name}": {"null" if value is None else value}' for name, value in notes.items())
+        descriptor = os.open(notes_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.write(descriptor, b"{%b}" % text.encode())
+        os.close(descriptor)
+
+    def timed(find_handler: Callable[[str], Any]) -> Callable[[str], Any]:
+        def find(name: str) -> Any:
+            note("runtime_ready_ns")
+            found = find_handler(name)
+            note("handler_ready_ns")
+            store()
+
+            def handle(event: object, context: object) -> object:
+                is_first = notes["called_ns"] is None
+                if is_first:
+                    note("called_ns")
+                answer = found(event, context)
+                if is_first:
+                    note("answered_ns")
+                    store()
+                return answer
+
+            return handle
+
+        return find
+
+    sys.addaudithook(note_model)
+    if sys.flags.no_site:
+        from realizar_lambda.serving import runtime
+        from realizar_lambda.serving.runtime import loop
+
+        vars(loop)["find_handler"] = timed(loop.find_handler)
+        sys.argv[1:] = [handler]
+        runtime.run()
+    else:
+        from awslambdaric import bootstrap
+        from awslambdaric.lambda_config import LambdaConfigProvider
+        from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+
+        bootstrap._get_handler = timed(bootstrap._get_handler)
+        config = LambdaConfigProvider([sys.argv[0], handler])
+        bootstrap.run(config.handler, LambdaRuntimeClient(config.api_address, config.use_thread_polling))
 
 
 def run_loop() -> None:
-    """Start our own loop on the second argument; never returns."""
-    from realizar_lambda.serving import runtime
-    from realizar_lambda.serving.runtime import loop
-
-    setattr(loop, "find_handler", _timed(loop.find_handler, sys.argv.pop(1)))  # noqa: B010  (mypy knows its type)
-    runtime.run()
-
-
-def _timed(find_handler: Callable[[str], Any], notes_path: str) -> Callable[[str], Any]:
-    """`find_handler`, which writes the notes when it is done. The runtime is ready now."""
-    notes: dict[str, int] = {"started_ns": STARTED_NS, "runtime_ready_ns": time.monotonic_ns(), "model_opened_ns": 0}
-
-    def note_model(name: str, arguments: tuple[object, ...]) -> None:
-        is_first = name == "open" and not notes["model_opened_ns"]
-        if is_first and isinstance(arguments[0], str) and arguments[0].endswith(MODEL_SUFFIXES):
-            notes["model_opened_ns"] = time.monotonic_ns()
-
-    def timed_find_handler(name: str) -> Any:
-        found = find_handler(name)
-        notes["handler_ready_ns"] = time.monotonic_ns()
-        members = ", ".join(f'"{note}": {at}' for note, at in notes.items())  # `json` would be part of what is timed
-        descriptor = os.open(notes_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.write(descriptor, f"{{{members}}}".encode())
-        os.close(descriptor)
-        return found
-
-    sys.addaudithook(note_model)
-    return timed_find_handler
+    """Start the runtime on the second argument, the notes' file being the first; never returns."""
+    run(sys.argv[1], sys.argv[2])
 
 
 if __name__ == "__main__":
+    sys.path[0] = os.getcwd()
     run(sys.argv[1], sys.argv[2])

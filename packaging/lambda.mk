@@ -14,7 +14,7 @@ PLATFORM := $(if $(ARCHITECTURE),--platform linux/$(if $(filter arm64,$(ARCHITEC
 
 export SAM_CLI_TELEMETRY ?= 0
 
-.PHONY: lambda-build lambda-package lambda-invoke lambda-validate lambda-deploy
+.PHONY: lambda-build lambda-package lambda-invoke lambda-validate lambda-bench lambda-deploy
 
 lambda-build: ## build the function's image; BASE_IMAGE=... builds it on another base, ARCHITECTURE=arm64 for Graviton
 	@$(PYTHON) packaging/manifest.py models
@@ -32,6 +32,11 @@ lambda-invoke: $(SAM_INSTALLED) ## send EVENT=events/....json to FUNCTION=Predic
 lambda-validate: $(SAM_INSTALLED) ## check the templates as CloudFormation would
 	$(SAM) validate --lint --region us-east-1
 	$(SAM) validate --lint --region us-east-1 --template template-zip.yaml
+
+lambda-bench: kernels $(SAM_INSTALLED) ## time cold starts in containers; PEER_PYTHON=... has the peers, BASE_IMAGE=... for the images
+	@PATH="$(abspath $(SAM_BIN)):$$PATH" $(BIN)/python -m bench.lambda_bench --peer-python $(PEER_PYTHON) \
+		$(addprefix --base-image ,$(BASE_IMAGE))
+	@$(BIN)/python -m bench.tables
 
 lambda-deploy: lambda-validate ## build and deploy to your AWS account; asks before it changes anything
 	@test -z "$$CI" || { echo "error: lambda-deploy asks questions and never runs in CI"; exit 1; }

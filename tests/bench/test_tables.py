@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench import results
+from bench.lambda_bench import MEASURES
 from bench.quantization_error import TYPES as ENCODED_TYPES
 from bench.summary import summarise
 from bench.tables import TABLES, UnknownTableError, documents, rewritten
@@ -79,6 +80,21 @@ def stored() -> dict[str, dict[str, Any]]:
             }
         },
     }
+    contained = {name: [30.0, 30.0] for name in MEASURES}
+    container = {
+        "cpu_share": 1.0,
+        "samples": {
+            **dict.fromkeys(("empty", "predict", "generate"), contained),
+            "torch": {**contained, "total_ms": [900.0, 900.0]},
+        },
+        "against_empty": {
+            name: {"ratio": 1.0, "interval": [1.0, 1.0], "is_significant": False}
+            for name in ("predict", "generate", "torch")
+        },
+        "phases": {"predict": [dict.fromkeys(("spawn", "runtime", "handler", "model", "inference", "response"), 5.0)]},
+        "left_out": {},
+        "compiled": {"predict": {"bytecode_written": 0}},
+    }
     ways = {"realizar": [50.0], "realizar_huge": [60.0], "llama_cpp": [40.0], "llama_cpp_huge": [48.0]}
     return {
         "huge_pages": {
@@ -112,6 +128,17 @@ def stored() -> dict[str, dict[str, Any]]:
                 n_threads: {"realizar": [8000.0], "llama_cpp_python": [4000.0], "overhead_us": [5.5]}
                 for n_threads in ("1", "2")
             },
+        },
+        "lambda_bench": {
+            **STAMP,
+            "settings": {},
+            "sizes": {"128": container, "1769": container},
+            "added_bytes": {"base": 190_000_000, "empty": 15_000_000, "predict": 14_000_000, "torch": 900_000_000},
+        },
+        "cold_model": {
+            **STAMP,
+            "settings": {"model_bytes": 6e8, "memory_mb": 1769, "cpu_share": 1.0, "rounds": 2, "read_ahead_kib": 128},
+            "samples": {"read": [400.0, 400.0], "cold": [420.0, 420.0], "warm": [200.0, 200.0]},
         },
         "tokenization": tokenization,
         "exactness": {
@@ -261,7 +288,7 @@ def test_errors_of_logits_stand_beside_llama_cpps() -> None:
 
 
 def test_a_table_that_there_is_not_is_named() -> None:
-    with pytest.raises(UnknownTableError, match="no table is named 'speed'; there are cold_start"):
+    with pytest.raises(UnknownTableError, match="no table is named 'speed'; there are cold_model, cold_start"):
         rewritten("<!-- bench:speed -->\n<!-- /bench -->\n")
 
 

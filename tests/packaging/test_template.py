@@ -10,6 +10,7 @@ from realizar_lambda.serving.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEMPLATE = (ROOT / "template.yaml").read_text()
+ZIP_TEMPLATE = (ROOT / "template-zip.yaml").read_text()
 
 
 def test_every_route_reaches_the_function_that_loads_its_kind_of_model() -> None:
@@ -61,3 +62,48 @@ def test_the_image_is_built_for_the_architecture_of_its_function() -> None:
     images = TEMPLATE.count("DockerBuildArgs:\n")
     assert TEMPLATE.count("        ARCHITECTURE: !Ref Architecture\n") == images == 2
     assert "\nARG ARCHITECTURE=" in (ROOT / "Dockerfile.lambda").read_text()
+
+
+def test_a_snapshot_holds_the_library_that_every_cpu_of_lambda_runs() -> None:
+    assert 'REALIZAR_ISA: !If [IsRestoredOnX86, x86_64_v3, ""]' in ZIP_TEMPLATE
+    assert "ApplyOn: !Ref SnapStart" in ZIP_TEMPLATE
+    assert "AutoPublishAlias: live" in ZIP_TEMPLATE, "SnapStart works on published versions alone"
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, ZIP_TEMPLATE], ids=["image", "zip"])
+def test_every_function_is_watched_for_errors_throttles_durations_and_inits(template: str) -> None:
+    n_functions = template.count("Type: AWS::Serverless::Function")
+    for metric in ("Errors", "Throttles", "Duration"):
+        assert len(re.findall(rf"MetricName: {metric}\n", template)) == n_functions
+    assert len(re.findall(r"Threshold: !Ref SlowInit", template)) == n_functions
+    assert template.count("RetentionInDays: !Ref LogRetentionDays") >= n_functions
+    assert len(re.findall(r"ProvisionedConcurrentExecutions: ", template)) == n_functions
+
+
+REPORT = "REPORT RequestId: 3f0c Duration: 12.34 ms Billed Duration: 13 ms Memory Size: 128 MB Max Memory Used: 40 MB "
+
+
+@pytest.mark.parametrize(
+    ("template", "number", "ending", "expected"),
+    [
+        (TEMPLATE, 0, "Init Duration: 61.50 ms", "61.50"),
+        (TEMPLATE, 0, "", None),
+        (ZIP_TEMPLATE, 0, "Restore Duration: 310.20 ms Billed Restore Duration: 90 ms", "310.20"),
+        (ZIP_TEMPLATE, 0, "Init Duration: 61.50 ms", None),
+        (ZIP_TEMPLATE, 1, "Init Duration: 61.50 ms", "61.50"),
+    ],
+)
+def test_the_filter_finds_the_init_time_in_a_report(
+    template: str, number: int, ending: str, expected: str | None
+) -> None:
+    """As CloudWatch matches: a term to a word, those with `=` only that word, `...` the rest."""
+    pattern = re.findall(r"\[report=.*?\]", template, re.DOTALL)[number]
+    terms = [term.strip() for term in pattern.strip("[]").split(",")]
+    words = (REPORT + ending).split()
+    found = None
+    if len(words) >= len(terms) - 1:
+        pairs = list(zip(terms[:-1], words, strict=False))
+        if all("=" not in term or term.partition("=")[2].strip('"') == word for term, word in pairs):
+            found = {term.partition("=")[0]: word for term, word in pairs}["init_value"]
+    assert terms[-1] == "..."
+    assert found == expected

@@ -75,7 +75,7 @@ def test_the_sums_are_those_of_the_codes(library: native.Library, width: int) ->
         assert (np.abs(sums - expected) <= 2.0**-22 * size).all()
 
 
-@pytest.mark.parametrize("n", [4, 5, 8, 15, 16, 17, 33])
+@pytest.mark.parametrize("n", [ops.MIN_TILE_TOKENS, 7, 8, 15, 16, 17, 33])
 def test_tokens_side_by_side_have_the_codes_they_have_alone_and_missing_tokens_are_zeros(
     library: native.Library, n: int
 ) -> None:
@@ -86,7 +86,7 @@ def test_tokens_side_by_side_have_the_codes_they_have_alone_and_missing_tokens_a
             assert not together[n:].any()
 
 
-@pytest.mark.parametrize("n", [4, 9, 33])
+@pytest.mark.parametrize("n", [ops.MIN_TILE_TOKENS, 9, 33])
 def test_interleaving_puts_one_token_in_each_lane_and_zeros_where_there_is_none(
     library: native.Library, n: int
 ) -> None:

@@ -273,16 +273,16 @@ def test_the_command_serves_real_models_and_stops_in_order(command, number):
     answers = []
     for path, fields in (
         ("/tokenize", {"text": "Once upon a time"}),
-        ("/generate", {"prompt": "Once upon a time", "max_tokens": 5}),
-        ("/generate", {"prompt": "Once upon a time", "max_tokens": 5}),
+        ("/generate", {"prompt": "Once upon a time, there was a little", "max_tokens": 5}),
+        ("/generate", {"prompt": "Once upon a time, there was a little", "max_tokens": 5}),
         ("/predict", {"features": [0.5] * 784}),
     ):
         connection.request("POST", path, json.dumps(fields), JSON)
         answers.append(json.loads(connection.getresponse().read()))
     connection.close()
     assert answers[0]["token_ids"] == [1, 403, 407, 261, 378]
-    assert [answer["completion"] for answer in answers[1:3]] == [", there was a little"] * 2
-    assert [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers[1:3]] == [0, 1]
+    assert [answer["completion"] for answer in answers[1:3]] == [" girl named Lily"] * 2
+    assert [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers[1:3]] == [0, 4]
     assert answers[3]["prediction"] == 1
     process.send_signal(number)
     out, err = process.communicate(timeout=15)

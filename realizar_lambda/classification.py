@@ -205,10 +205,12 @@ class Classifier:
                 bad = indices.index(-1)
                 raise _in_row(len(predictions) + bad, self._refusal(ready, bad))
             answers = list(ready.probabilities.iter_unpack(ready.out[: n_rows * ready.probabilities.size]))
-        if self._is_binary:
-            indices = [1 if probability >= 0.5 else 0 for (probability,) in answers]
-            answers = [(1.0 - probability, probability) for (probability,) in answers]
         names = self._names
+        if self._is_binary:
+            predictions += [
+                _new(Prediction, (index := 1 if p >= 0.5 else 0, names[index], (1.0 - p, p))) for (p,) in answers
+            ]
+            return
         predictions += [
             _new(Prediction, (index, names[index], answer)) for index, answer in zip(indices, answers, strict=True)
         ]

@@ -1,9 +1,9 @@
 """out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, weight unquantised.
 
 Few tokens: each row is dotted with each token; the weights are read once, straight from the file. Many tokens:
-R rows are unpacked into scratch, then multiplied with V vectors of tokens at a time in a register tile, so that
-unpacking is paid once per row and each loaded activation is used R times, each loaded weight V * LANES times.
-Threads split the rows in multiples of R, so an output never depends on how many threads there are.
+R rows, unpacked into scratch where they are not F32, are multiplied with V vectors of tokens at a time in a register
+tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded weight V * LANES
+times. Threads split the rows in multiples of R, so an output never depends on how many threads there are.
 
 A sparse matmul first lists the columns (for few tokens: the vectors of columns) where x is not all zero, and takes
 only those: a picture's black pixels cost nothing.
@@ -89,7 +89,7 @@ def list_columns(places, interleaved, n_columns, n_vectors):
 
 
 def _matmul(name, kernels, is_sparse):
-    element_bytes = BLOCKS[name].n_bytes
+    element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
     unpack, dot, dot4, sparse_dot4 = kernels.unpack, kernels.dot, kernels.dot4, kernels.sparse_dot4
 
     def matmul(
@@ -108,16 +108,16 @@ def _matmul(name, kernels, is_sparse):
                 if is_sparse:
                     n_places = list_vectors(places, x_token, n_columns)
                 for row in range(begin, end, R):
-                    rows = min(R, end - row)
+                    n = min(R, end - row)
                     source = at(weight, row * row_bytes)
-                    if rows < R:
-                        for r in range(rows):
+                    if n < R:
+                        for r in range(n):
                             spilled[r] = dot(at(source, r * row_bytes), x_token, n_columns)
                     elif is_sparse:
                         sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
                     else:
                         dot4(spilled, source, x_token, n_columns)
-                    for r in range(rows):
+                    for r in range(n):
                         place = token * out_stride + row + r
                         out[place] = rest(bias, residual, row + r, place) + spilled[r]
             return
@@ -126,24 +126,28 @@ def _matmul(name, kernels, is_sparse):
         if is_sparse:
             n_places = list_columns(places, interleaved, n_columns, n_vectors)
         for row in range(begin, end, R):
-            for r in range(R):
-                source = at(weight, min(row + r, n_rows - 1) * row_bytes)
-                unpack(at(weights, r * n_columns * 4), source, n_columns)
+            rows = weights
+            if is_f32 and row + R <= n_rows:
+                rows = cast(f32p, at(weight, row * row_bytes))
+            else:
+                for r in range(R):
+                    source = at(weight, min(row + r, n_rows - 1) * row_bytes)
+                    unpack(at(weights, r * n_columns * 4), source, n_columns)
             v = 0
             while v < n_vectors:
                 x_place = at(interleaved, v * n_columns * LANES * 4)
                 if v + V <= n_vectors:
                     if is_sparse:
-                        spill(_sparse_wide(weights, x_place, places, n_places, n_columns), spilled)
+                        spill(_sparse_wide(rows, x_place, places, n_places, n_columns), spilled)
                     else:
-                        spill(_dense_wide(weights, x_place, n_columns), spilled)
+                        spill(_dense_wide(rows, x_place, n_columns), spilled)
                     copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += V
                 else:
                     if is_sparse:
-                        spill(_sparse_narrow(weights, x_place, places, n_places, n_columns), spilled)
+                        spill(_sparse_narrow(rows, x_place, places, n_places, n_columns), spilled)
                     else:
-                        spill(_dense_narrow(weights, x_place, n_columns), spilled)
+                        spill(_dense_narrow(rows, x_place, n_columns), spilled)
                     copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
                     v += 1
 

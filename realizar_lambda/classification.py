@@ -128,18 +128,19 @@ class Classifier:
             except (AttributeError, TypeError, ValueError, BufferError):
                 ready = self._take(features)
             ready.call(ready.arguments)
-            index = ready.best[0]
-            if index < 0:
-                raise self._refusal(ready, 0)
             if self._is_binary:
                 probability = ready.first[0]
+                if probability != probability:
+                    raise self._refusal(ready, 0)
+                index = 1 if probability >= 0.5 else 0
+                probabilities = (1.0 - probability, probability)
             else:
+                index = ready.best[0]
+                if index < 0:
+                    raise self._refusal(ready, 0)
                 probabilities = ready.probabilities.unpack(ready.first)
         finally:
             lock.release()
-        if self._is_binary:
-            index = 1 if probability >= 0.5 else 0
-            probabilities = (1.0 - probability, probability)
         return _new(Prediction, (index, self._names[index], probabilities))
 
     def _take(self, features: object) -> Ready:

@@ -302,8 +302,8 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
         "p95",
         "init, ms",
         "against empty",
-        "peak, MiB",
-        "image adds, MB",
+        "process, MiB",
+        "container, MiB",
     )
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
     titles = {one.name: one.title for one in PACKAGED}
@@ -391,7 +391,7 @@ def phase_table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
         *lines,
         "",
         f"Median of {n} extra runs each, with a probe inside. A peer that opens its model in native code "
-        "loads it within the handler's import.",
+        "loads it within the handler's import; what Numba compiled before is loaded after the weights.",
     ]
 
 

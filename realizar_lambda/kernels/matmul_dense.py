@@ -90,7 +90,7 @@ def list_columns(places, interleaved, n_columns, n_vectors):
 
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
-    unpack, dot, dot4, sparse_dot4 = kernels.unpack, kernels.dot, kernels.dot4, kernels.sparse_dot4
+    unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -110,13 +110,11 @@ def _matmul(name, kernels, is_sparse):
                 for row in range(begin, end, R):
                     n = min(R, end - row)
                     source = at(weight, row * row_bytes)
-                    if n < R:
-                        for r in range(n):
-                            spilled[r] = dot(at(source, r * row_bytes), x_token, n_columns)
-                    elif is_sparse:
+                    if is_sparse and n == R:
                         sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
                     else:
-                        dot4(spilled, source, x_token, n_columns)
+                        for r in range(n):
+                            spilled[r] = dot(at(source, r * row_bytes), x_token, n_columns)
                     for r in range(n):
                         place = token * out_stride + row + r
                         out[place] = rest(bias, residual, row + r, place) + spilled[r]

@@ -25,8 +25,8 @@ class BlockKernels(namedtuple("BlockKernels", "group bits unpack dot decode")):
     __slots__ = ()
 
 
-class DenseKernels(namedtuple("DenseKernels", "unpack dot dot4 sparse_dot4 decode")):
-    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies a row with f32, `dot4` four
-    rows that follow one another, each to the bits of `dot`, `sparse_dot4` the vectors of columns that a list names."""
+class DenseKernels(namedtuple("DenseKernels", "unpack dot sparse_dot4 decode")):
+    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies a row with f32,
+    `sparse_dot4` four rows that follow one another, only the vectors of columns that a list names."""
 
     __slots__ = ()

@@ -9,7 +9,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, i32p, read_f16, u8p, u16p, write_f16
+from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, i32p, prefetch, read_f16, u8p, u16p, write_f16
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -25,6 +25,8 @@ from realizar_lambda.kernels.vectors import (
 )
 
 I64 = types.int64
+AHEAD = 4096 if LANES == 8 else 1024
+"""Bytes ahead of a row's reading that are asked for: as far as each vector width reads memory fastest."""
 F32V, F16V, I16V, I32V = (
     vector("f32", LANES),
     vector("f16", LANES),
@@ -76,46 +78,23 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
 
     @kernel(types.float32, u8p, f32p, I64)
     def dot(row, x, n_columns):
-        a, b = splat(F32V, 0.0), splat(F32V, 0.0)
+        acc0, acc1, acc2, acc3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
         i = 0
-        while i + 2 * LANES <= n_columns:
-            a = fma(lanes(row, i), load(F32V, x, i), a)
-            b = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), b)
-            i += 2 * LANES
-        if i + LANES <= n_columns:
-            a = fma(lanes(row, i), load(F32V, x, i), a)
+        while i + 4 * LANES <= n_columns:
+            prefetch(row, i * n_bytes + AHEAD)
+            acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
+            acc1 = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), acc1)
+            acc2 = fma(lanes(row, i + 2 * LANES), load(F32V, x, i + 2 * LANES), acc2)
+            acc3 = fma(lanes(row, i + 3 * LANES), load(F32V, x, i + 3 * LANES), acc3)
+            i += 4 * LANES
+        while i + LANES <= n_columns:
+            acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
             i += LANES
-        result = total(a + b)
+        result = total((acc0 + acc1) + (acc2 + acc3))
         while i < n_columns:
             result += one(row, i) * x[i]
             i += 1
         return result
-
-    @kernel(types.void, f32p, u8p, f32p, I64)
-    def dot4(out, row0, x, n_columns):
-        row1, row2 = at(row0, n_columns * n_bytes), at(row0, 2 * n_columns * n_bytes)
-        row3 = at(row0, 3 * n_columns * n_bytes)
-        a0, b0, a1, b1 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
-        a2, b2, a3, b3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
-        i = 0
-        while i + 2 * LANES <= n_columns:
-            xa, xb = load(F32V, x, i), load(F32V, x, i + LANES)
-            a0, b0 = fma(lanes(row0, i), xa, a0), fma(lanes(row0, i + LANES), xb, b0)
-            a1, b1 = fma(lanes(row1, i), xa, a1), fma(lanes(row1, i + LANES), xb, b1)
-            a2, b2 = fma(lanes(row2, i), xa, a2), fma(lanes(row2, i + LANES), xb, b2)
-            a3, b3 = fma(lanes(row3, i), xa, a3), fma(lanes(row3, i + LANES), xb, b3)
-            i += 2 * LANES
-        if i + LANES <= n_columns:
-            xa = load(F32V, x, i)
-            a0, a1 = fma(lanes(row0, i), xa, a0), fma(lanes(row1, i), xa, a1)
-            a2, a3 = fma(lanes(row2, i), xa, a2), fma(lanes(row3, i), xa, a3)
-            i += LANES
-        s0, s1, s2, s3 = total(a0 + b0), total(a1 + b1), total(a2 + b2), total(a3 + b3)
-        while i < n_columns:
-            s0, s1 = s0 + one(row0, i) * x[i], s1 + one(row1, i) * x[i]
-            s2, s3 = s2 + one(row2, i) * x[i], s3 + one(row3, i) * x[i]
-            i += 1
-        out[0], out[1], out[2], out[3] = s0, s1, s2, s3
 
     @kernel(types.void, f32p, u8p, f32p, i32p, I64, I64)
     def sparse_dot4(out, row0, x, places, n_places, n_columns):
@@ -133,7 +112,7 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
             s2, s3 = s2 + one(row2, i) * x[i], s3 + one(row3, i) * x[i]
         out[0], out[1], out[2], out[3] = s0, s1, s2, s3
 
-    return DenseKernels(decode, dot, dot4, sparse_dot4, decode)
+    return DenseKernels(decode, dot, sparse_dot4, decode)
 
 
 F32 = _kernels(_f32_lanes, _f32_one, 4)

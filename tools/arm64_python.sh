@@ -26,7 +26,7 @@ done
 version=$(basename "$(readlink "$folder/root/usr/bin/python3")" | tr -d a-z)
 platforms=$(for tag in 2014 _2_17 _2_28 _2_34; do echo "--platform manylinux${tag}_aarch64"; done)
 $pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --upgrade --target "$folder/site" \
-    --python-version "$version" $platforms numpy pytest hypothesis gguf tokenizers safetensors sentencepiece jinja2
+    --python-version "$version" $platforms numpy numba llvmlite pytest hypothesis gguf tokenizers safetensors sentencepiece jinja2
 
 cat > "$folder/python" <<EOF
 #!/bin/sh

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 TYPES = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS"
 """The names of `quantize.recipes.RECIPES`, here so that `--help` needs no NumPy."""
 
+SHORT_TYPES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+"""Short names that users of llama.cpp know, and what they mean there and here."""
+
 _SECONDS_BETWEEN_LINES = {True: 0.2, False: 5.0}
 """Whether a terminal reads the progress -> how often it is written."""
 
@@ -36,7 +39,7 @@ _LEAST_SHARE_TO_EXTRAPOLATE = 0.01
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a .gguf file, or a .safetensors file or folder with config.json")
     parser.add_argument("output", metavar="OUT", nargs="?", help="the .gguf file to write")
-    parser.add_argument("--type", required=True, metavar="TYPE", help=f"one of {TYPES}")
+    parser.add_argument("--type", required=True, metavar="TYPE", type=_recipe, help=f"one of {TYPES}")
     parser.add_argument(
         "--tensor-type",
         action="append",
@@ -50,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre-tokenizer", metavar="NAME", help="pre-tokenizer, where tokenizer.json does not tell")
     parser.add_argument("--dry-run", action="store_true", help="print what each tensor would become, write nothing")
     parser.add_argument("--threads", type=_count, default=len(os.sched_getaffinity(0)), metavar="N")
+
+
+def _recipe(text: str) -> str:
+    return SHORT_TYPES.get(text, text)
 
 
 def _override(text: str) -> tuple[str, str]:

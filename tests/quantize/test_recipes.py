@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from realizar_lambda.cli.quantize import TYPES
+from realizar_lambda.cli.quantize import SHORT_TYPES, TYPES, add_arguments
 from realizar_lambda.errors import RequestError, UnsupportedError
 from realizar_lambda.quantize.recipes import RECIPES, assign, is_matrix
 
@@ -47,6 +48,14 @@ def test_every_matrix_gets_the_type_that_llama_cpp_gives_it(model, name):
 
 def test_the_help_lists_every_recipe():
     assert TYPES.split() == list(RECIPES)
+
+
+def test_short_names_mean_the_recipes_of_medium_size():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    given = {name: parser.parse_args(["in.gguf", "--type", name]).type for name in (*SHORT_TYPES, "Q6_K", "Q4_K_S")}
+    assert given == {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q6_K": "Q6_K", "Q4_K_S": "Q4_K_S"}
+    assert set(SHORT_TYPES.values()) < set(RECIPES)
 
 
 def test_pure_gives_every_matrix_the_base_type():

@@ -24,6 +24,8 @@ LIBRARY_VARIABLE = "REALIZAR_NATIVE_DIR"
 MAX_THREADS = 64
 MB_PER_VCPU = 1769
 
+QUOTA = "/sys/fs/cgroup/cpu.max"  # of the container: microseconds of CPU time, and in how many
+
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
 
 # Best first: the CPU flags (names of /proc/cpuinfo) that a library needs.
@@ -50,6 +52,7 @@ _FLAG_BITS = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
     from typing import Any
 
 
@@ -206,6 +209,19 @@ def _find(isa: str) -> str:
     return str(folder / f"{isa}.so")
 
 
+def usable_cpus(quota: str = QUOTA) -> int:
+    """On how many CPUs this process can run at once: those it is let on, or fewer where its container's quota is."""
+    n = len(os.sched_getaffinity(0))
+    try:
+        with open(quota, "rb", buffering=0) as file:
+            time, period = (file.read(64) or b"").split()
+        if time != b"max":
+            n = min(n, -(-int(time) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or not what Linux writes: there is no quota
+        pass
+    return max(n, 1)
+
+
 def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
     """How many threads a team has: REALIZAR_THREADS, else one per CPU that this process may use.
 
@@ -214,7 +230,7 @@ def n_threads_from(environ: os._Environ[str] | dict[str, str]) -> int:
     """
     text = environ.get(THREADS_VARIABLE)
     if not text:
-        n = min(len(os.sched_getaffinity(0)), MAX_THREADS)
+        n = min(usable_cpus(), MAX_THREADS)
         memory = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
         return max(1, min(n, int(memory) // MB_PER_VCPU)) if memory.isdecimal() and len(memory) < 10 else n
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_THREADS):
@@ -229,28 +245,31 @@ class Team:
     """Threads that walk a program together. The caller's thread is the first; the others park between calls.
 
     One program runs at a time: calls of several threads take turns. After a fork the child has no workers, so a
-    team is made anew there.
+    team is made anew there. Of `n_threads` only `n_at_once` are started, by default as many as there are CPUs for: the
+    bits are the same, and threads that wait for each other's CPU would only be slower.
     """
 
-    def __init__(self, n_threads: int, library: Library) -> None:
+    def __init__(self, n_threads: int, library: Library, n_at_once: int | None = None) -> None:
         self.n_threads = n_threads
         self.library = library
+        self.n_at_once = n_threads if n_threads == 1 else min(n_threads, n_at_once or usable_cpus())
+        self._workers: list[Thread] = []
         self._start()
 
     def _start(self) -> None:
         self._memory = allocate(ops.TEAM_WORDS * 8)
         self._words = memoryview(self._memory).cast("q")
-        self._words[2] = self.n_threads
+        self._words[2] = self.n_at_once
         self.address = address(self._memory)
         self._lock = allocate_lock()
         self._process = os.getpid()
-        if self.n_threads > 1:
+        if self.n_at_once > 1:
             import threading
 
             self._workers = [
                 # the memory is an argument so that it lives as long as the thread that watches it
                 threading.Thread(target=_serve, args=(self.library, self._memory, thread), daemon=True)
-                for thread in range(1, self.n_threads)
+                for thread in range(1, self.n_at_once)
             ]
             for worker in self._workers:
                 worker.start()
@@ -273,11 +292,23 @@ class Team:
         """End the workers; the team runs nothing afterwards."""
         with self._lock:
             if self.n_threads > 1 and self._process == os.getpid():
-                self._words[1] = 1
-                self.library.run(self.address, 0, 0, 0, self.address)
+                self._end_workers()
                 for worker in self._workers:
                     worker.join()
+                self._workers = []
             self.n_threads = 0
+
+    def _end_workers(self) -> None:
+        self._words[1] = 1
+        self.library.run(self.address, 0, 0, 0, self.address)
+
+    def __del__(self) -> None:
+        """End the workers of a team that nobody dismissed. They hold its memory, so nobody waits for them here.
+
+        Where the interpreter ends, so do they; in a forked child they never were.
+        """
+        if self._workers and not sys.is_finalizing() and self._process == os.getpid():
+            self._end_workers()
 
 
 def _serve(library: Library, memory: mmap.mmap, thread: int) -> None:

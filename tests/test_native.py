@@ -132,12 +132,12 @@ def test_a_number_of_threads_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("megabytes", "n"), [("128", 1), ("1769", 1), ("3538", 2), ("10240", 5), ("x", 64), ("", 64)])
 def test_a_function_has_a_thread_for_each_whole_vcpu_that_its_memory_buys(megabytes: str, n: int) -> None:
     found = n_threads_from({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes})
-    assert found == min(n, len(os.sched_getaffinity(0)), native.MAX_THREADS)
+    assert found == min(n, native.usable_cpus(), native.MAX_THREADS)
 
 
 @pytest.mark.parametrize("environ", [{}, {native.THREADS_VARIABLE: ""}])
 def test_without_a_setting_there_is_a_thread_for_each_cpu_that_the_process_may_use(environ: dict[str, str]) -> None:
-    assert n_threads_from(environ) == min(len(os.sched_getaffinity(0)), native.MAX_THREADS)
+    assert n_threads_from(environ) == min(native.usable_cpus(), native.MAX_THREADS)
 
 
 def test_an_address_is_that_of_the_first_byte() -> None:
@@ -294,13 +294,13 @@ def test_a_first_use_that_cannot_write_its_cache_says_so(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_a_team_of_any_size_finishes_and_agrees_bit_for_bit(n_threads: int) -> None:
-    alone, team = Team(1, native.library()), Team(n_threads, native.library())
+    alone, team = Team(1, native.library()), Team(n_threads, native.library(), n_at_once=n_threads)
     assert run(team, 6) == run(alone, 6)
     team.dismiss()
 
 
 def test_parked_threads_wake_for_the_next_program() -> None:
-    team = Team(3, native.library())
+    team = Team(3, native.library(), n_at_once=3)
     expected = run(Team(1, native.library()))
     for _ in range(3):
         assert run(team) == expected
@@ -310,7 +310,7 @@ def test_parked_threads_wake_for_the_next_program() -> None:
 
 def test_dismissal_ends_the_threads_and_may_come_twice() -> None:
     before = threading.active_count()
-    team = Team(4, native.library())
+    team = Team(4, native.library(), n_at_once=4)
     run(team)
     assert threading.active_count() == before + 3
     team.dismiss()
@@ -333,7 +333,7 @@ def test_two_teams_run_side_by_side() -> None:
     found: dict[int, list[bytes]] = {}
 
     def work(number: int) -> None:
-        team = Team(2, native.library())
+        team = Team(2, native.library(), n_at_once=2)
         found[number] = run(team, 20)
         team.dismiss()
 
@@ -362,16 +362,71 @@ def team_script(code: str) -> str:
 def test_a_team_larger_than_its_one_cpu_makes_progress() -> None:
     found = team_script(
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "team = Team(8, native.library())\n"
+        "team = Team(8, native.library(), n_at_once=8)\n"
         "print(all(run(team, 3) == expected for _ in range(5)))\n"
     )
     assert found == "True\n"
 
 
+def test_a_team_whose_cpus_are_taken_away_goes_on_and_gets_over_it() -> None:
+    found = team_script(
+        "cpus = os.sched_getaffinity(0)\n"
+        "team = Team(8, native.library(), n_at_once=8)\n"
+        "for chosen in (cpus, {min(cpus)}, cpus):\n"
+        "    for task in os.listdir('/proc/self/task'):\n"
+        "        os.sched_setaffinity(int(task), chosen)\n"
+        "    print(run(team, 40) == run(Team(1, native.library()), 40))\n"
+    )
+    assert found == "True\n" * 3
+
+
+@pytest.mark.parametrize(("n_cpus", "n_started"), [(1, 0), (2, 1), (3, 2), (64, 7)])
+def test_no_more_threads_start_than_there_are_cpus_for(
+    n_cpus: int, n_started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "usable_cpus", lambda: n_cpus)
+    before = threading.active_count()
+    team = Team(8, native.library())
+    assert threading.active_count() == before + n_started
+    assert run(team, 3) == run(Team(1, native.library()), 3)
+    team.dismiss()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("max 100000\n", 64), ("100000 100000\n", 1), ("150000 100000\n", 2), ("50000 100000\n", 1),
+        ("800000 100000\n", 8), ("0 100000\n", 1), ("", 64), ("100000\n", 64), ("100000 0\n", 64), ("x y\n", 64),
+    ],
+)  # fmt: skip
+def test_a_containers_quota_bounds_the_cpus(
+    text: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    quota = tmp_path / "cpu.max"
+    quota.write_text(text)
+    assert native.usable_cpus(str(quota)) == most
+    assert native.usable_cpus(str(tmp_path / "none")) == 64
+
+
+@pytest.mark.parametrize("parks", [False, True])
+def test_a_team_dropped_without_dismissal_ends_its_threads(parks: bool) -> None:
+    team = Team(3, native.library(), n_at_once=3)
+    run(team)
+    workers = list(team._workers)
+    if parks:
+        time.sleep(0.05)
+    del team
+    for worker in workers:
+        worker.join(20)
+    assert not any(worker.is_alive() for worker in workers)
+
+
 def test_teams_dropped_without_dismissal_harm_nothing() -> None:
     found = team_script(
         "for number in range(30):\n"
-        "    team = Team(3, native.library())\n"
+        "    team = Team(3, native.library(), n_at_once=3)\n"
         "    if number % 2:\n"
         "        assert run(team, 3) == expected\n"
         "    del team\n"
@@ -381,14 +436,15 @@ def test_teams_dropped_without_dismissal_harm_nothing() -> None:
 
 
 def test_a_process_may_end_while_its_threads_are_parked_or_spinning() -> None:
-    assert team_script("team = Team(4, native.library())\nprint(run(team, 3) == expected)\n") == "True\n"
-    assert team_script("team = Team(4, native.library())\nrun(team)\ntime.sleep(0.2)\nprint('end')\n") == "end\n"
+    team = "team = Team(4, native.library(), n_at_once=4)\n"
+    assert team_script(team + "print(run(team, 3) == expected)\n") == "True\n"
+    assert team_script(team + "run(team)\ntime.sleep(0.2)\nprint('end')\n") == "end\n"
 
 
 @pytest.mark.skipif(EMULATED, reason="no thread starts in a child that an emulated process with threads forked")
 def test_a_forked_child_makes_a_team_of_its_own_and_the_parents_goes_on() -> None:
     found = team_script(
-        "team = Team(3, native.library())\n"
+        "team = Team(3, native.library(), n_at_once=3)\n"
         "run(team)\n"
         "for _ in range(2):\n"
         "    child = os.fork()\n"

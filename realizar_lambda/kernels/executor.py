@@ -4,15 +4,21 @@ A team is `ops.TEAM_WORDS` int64 words of shared memory:
 
     word 0   generation: raised by one for each program, a futex the parked workers wait on (its low half)
     word 1   1 once the team is being dismissed
-    word 2   n_threads
+    word 2   how many threads walk together
     word 3   table address      word 4  n_ops       word 5  n_tokens      word 6  position
     word 8   threads that reached the current barrier
-    word 16  barriers passed
-    word 24  workers parked on the futex
+    word 16  barriers passed: a futex too (its low half)
+    word 24  workers parked on the generation
+    word 32  threads asleep in a barrier
+    word 40  doubt that spinning helps: 0 to MOST_DOUBT
 
 Thread 0 is the caller's. A worker spins for a while on the generation, then sleeps in the kernel. Between two
-operations the threads meet at a barrier: the last to come resets the count and raises the number of barriers
-passed; the others spin on it, and yield the CPU when it takes long, since the other thread may need it.
+operations the threads meet at a barrier: the last to come resets the count, raises the number of barriers passed and
+wakes who sleeps; the others spin on that number, then yield their CPU, then sleep.
+
+Who spins may hold the very CPU that the late thread needs: a team can get fewer CPUs than it has threads, because
+others run there, or its container has used up its share. So a wait that outlasts the spinning raises a doubt, and
+one that spinning sees through lowers it. At MOST_DOUBT the threads sleep at once, but at one barrier in PROBE.
 """
 
 from __future__ import annotations
@@ -44,6 +50,10 @@ FUTEX = 202 if TARGET.triple.startswith("x86_64") else 98
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 SPINS_IN_BARRIER = 2000  # about 10 us at 4 ns a pause: longer than an even share's jitter
 SPINS_BEFORE_PARKING = 20000
+YIELDS_IN_BARRIER = 100  # after the spins
+MOST_DOUBT = 16
+LEFT_DOUBT = 12  # at most, once spinning saw a wait through
+PROBE = 31  # a prime: not in step with a program's layers
 
 
 @kernel(types.void, i64p, I64)
@@ -53,14 +63,26 @@ def meet(team, n_threads):
     if atomic_add(at(team, 64), 1) == n_threads - 1:
         atomic_store(at(team, 64), 0)
         atomic_store(at(team, 128), passed + 1)
+        if atomic_load(at(team, 256)) > 0:
+            futex(FUTEX, address_of(at(team, 128)), FUTEX_WAKE_PRIVATE, n_threads)
         return
-    spins = 0
-    while atomic_load(at(team, 128)) == passed:
-        spins += 1
-        if spins < SPINS_IN_BARRIER:
+    doubt = team[40]  # threads may overwrite each other's: it only steers
+    if doubt < MOST_DOUBT or passed % PROBE == 0:
+        for _ in range(SPINS_IN_BARRIER):
+            if atomic_load(at(team, 128)) != passed:
+                if doubt > 0:
+                    team[40] = min(doubt - 1, LEFT_DOUBT)
+                return
             pause()
-        else:
+        team[40] = min(doubt + 1, MOST_DOUBT)
+        for _ in range(YIELDS_IN_BARRIER):
+            if atomic_load(at(team, 128)) != passed:
+                return
             sched_yield()
+    atomic_add(at(team, 256), 1)
+    while atomic_load(at(team, 128)) == passed:
+        futex(FUTEX, address_of(at(team, 128)), FUTEX_WAIT_PRIVATE, passed)
+    atomic_add(at(team, 256), -1)
 
 
 @kernel(types.void, i64p, I64, I64, I64, I64, I64, i64p)
@@ -116,7 +138,7 @@ def realizar_worker(team, thread):
         spins = 0
         while atomic_load(words) == seen:
             spins += 1
-            if spins < SPINS_BEFORE_PARKING:
+            if spins < SPINS_BEFORE_PARKING and words[40] < MOST_DOUBT:
                 pause()
             else:
                 atomic_add(at(words, 192), 1)

@@ -69,7 +69,7 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
 def answers(library: native.Library, n_threads: int) -> list[bytes]:
     """The outputs, and every cache, after each of RUNS."""
     program, inputs = everything(n_threads)
-    team = native.Team(n_threads, library)
+    team = native.Team(n_threads, library, n_at_once=n_threads)
     caches = {b.name: bytearray(b.n_bytes) for b in program.buffers if b.is_cache}
     session = Session(program, team, caches=caches)
     random = np.random.default_rng(5)

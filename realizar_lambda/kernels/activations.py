@@ -6,6 +6,12 @@ d * (codes' sum) per 16 and per 32 values. For `n` tokens of `width` values the 
 
     codes (n, width) i8    scales (n, width/32) f32    sums (n, width/16) f32    sums (n, width/32) f32
 
+and for few tokens, on a target that takes them, the codes of whole blocks of 256 columns once more, in fours: first
+those of columns 0 to 15 of every second chunk of 32 (0, 2, 4, 6), then columns 16 to 31 of these; then chunks 1, 3,
+5, 7 in the same way:
+
+    codes (n, width/256, 2, 2, 4, 16) i8
+
 Interleaved: from `MIN_TILE` tokens on a matmul holds one token in each lane of a vector, so tokens are taken in
 groups of LANES (n rounded up, the missing ones zero) and within a group the token is the fastest index:
 
@@ -19,6 +25,7 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
+from realizar_lambda.kernels.dots import TAKES_FOURS
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import scatter_quads, transpose
 from realizar_lambda.kernels.vectors import (
@@ -40,6 +47,7 @@ I64, f32 = types.int64, types.float32
 F32 = vector("f32", LANES)
 I8 = vector("i8", LANES)
 I32 = vector("i32", LANES)
+I8x16 = vector("i8", 16)
 MIN_TILE = ops.MIN_TILE_TOKENS
 
 
@@ -65,6 +73,21 @@ def sums16_of(q, n_tokens, width):
 def sums32_of(q, n_tokens, width):
     """The sums per 32 values of a quantised buffer."""
     return cast(f32p, at(q, padded(n_tokens) * (width + width // 8 + width // 4)))
+
+
+@kernel(i8p, u8p, I64, I64)
+def fours_of(q, n_tokens, width):
+    """The codes in fours of a quantised buffer of few tokens."""
+    return cast(i8p, at(q, n_tokens * (width + width // 8 + width // 4 + width // 8)))
+
+
+@kernel(types.void, i8p, i8p, I64, I64, I64)
+def put_fours(fours, codes, width, token, group):
+    """Copy a token's codes of a group of 32 columns to where they lie in fours, if its block of 256 is whole."""
+    if group < width // 256 * 8:
+        place = token * width + group // 8 * 256 + group % 2 * 128 + group % 8 // 2 * 16
+        store(fours, place, load(I8x16, codes, token * width + group * 32))
+        store(fours, place + 64, load(I8x16, codes, token * width + group * 32 + 16))
 
 
 @kernel(f32, f32p, I64)
@@ -120,7 +143,7 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
         sums16_of(q, n_tokens, width),
         sums32_of(q, n_tokens, width),
     )
-    codes = cast(i8p, q)
+    codes, fours = cast(i8p, q), fours_of(q, n_tokens, width)
     n_groups = width // 32
     if n_tokens < MIN_TILE:
         for unit in range(thread, n_tokens * n_groups, n_threads):
@@ -132,6 +155,8 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
                 x,
                 unit * 32,
             )
+            if TAKES_FOURS:
+                put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
         return
     for token in range(thread, padded(n_tokens), n_threads):
         quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens)

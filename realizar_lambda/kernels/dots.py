@@ -4,7 +4,9 @@ A step takes `CHUNKS` chunks of 32 columns: one, or two where the target sums pr
 
 dot(codes, x)          one i32 for every four columns, their total the sum of codes * x, for codes 0 to 255 (below 128
                        on a target that sums pairs in 16 bits)
-dot_signed(codes, x)   the same for codes -128 to 127, of one chunk
+dot_more(sums, codes, x)
+                       sums + dot(codes, x)
+dot_signed(codes, x)   the same as dot for codes -128 to 127, of one chunk
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from numba.extending import intrinsic
 from realizar_lambda.kernels.vectors import LANES, TARGET, call_llvm, shuffled, vector
 
 CHUNKS = 2 if TARGET.dot == "vnni" and LANES == 16 else 1
+TAKES_FOURS = CHUNKS == 2
+"""Whether 4-bit codes are multiplied four chunks at once (see `activations.py`)."""
+I8x16 = vector("i8", 16)
 I8x32 = vector("i8", 32)
 I32x8 = vector("i32", 8)
 F32x8 = vector("f32", 8)
@@ -27,10 +32,11 @@ def _maddubs(builder, codes, x):
     return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", I32x8.llvm, [products, ir.Constant(pairs, [1] * 16)])
 
 
-def _vnni(builder, codes, x):
-    sums = ir.VectorType(ir.IntType(32), codes.type.count // 4)
-    words = [builder.bitcast(value, sums) for value in (codes, x)]
-    return call_llvm(builder, f"llvm.x86.avx512.vpdpbusd.{sums.count * 32}", sums, [ir.Constant(sums, None), *words])
+def _vnni(builder, codes, x, sums=None):
+    kind = ir.VectorType(ir.IntType(32), codes.type.count // 4)
+    words = [builder.bitcast(value, kind) for value in (codes, x)]
+    name = f"llvm.x86.avx512.vpdpbusd.{kind.count * 32}"
+    return call_llvm(builder, name, kind, [sums or ir.Constant(kind, None), *words])
 
 
 def _sdot(builder, codes, x):
@@ -54,6 +60,18 @@ def dot(typingctx, codes, x):
         return _DOTS[TARGET.dot](builder, *args)
 
     return vector("i32", codes.lanes // 4)(codes, codes), codegen
+
+
+@intrinsic
+def dot_more(typingctx, sums, codes, x):
+    """sums + dot(codes, x)."""
+
+    def codegen(context, builder, sig, args):
+        if TARGET.dot == "vnni":
+            return _vnni(builder, args[1], args[2], args[0])
+        return builder.add(args[0], _DOTS[TARGET.dot](builder, *args[1:]))
+
+    return sums(sums, codes, codes), codegen
 
 
 @intrinsic

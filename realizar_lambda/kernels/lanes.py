@@ -1,7 +1,9 @@
 """Moving lanes of SIMD vectors: halves, repeats, bits to bytes, table lookups. No arithmetic, no memory.
 
 low(v), high(v), join(a, b)            halves and their inverse
-spread(T, v, first, times)             lanes first, first + 1, ... of v, each `times` times over
+even_quarters(a, b), odd_quarters(a, b)
+                                       quarters 0 and 2 of a, then of b; quarters 1 and 3
+spread(T, v, first, step, times)       lanes first, first + step, ... of v, each `times` times over
 bits_to_bytes(bits)                    an int32's bits as 32 lanes of 0 or -1
 lookup(values)                         a function from lanes 0 to 15 to one of 16 int8 values
 """
@@ -45,18 +47,37 @@ def join(typingctx, a, b):
     return result(a, a), codegen
 
 
+def _quarters(parity: int):
+    @intrinsic
+    def quarters(typingctx, a, b):
+        n = a.lanes // 4
+        lanes = [2 * q * n + parity * n + i for q in range(4) for i in range(n)]
+
+        def codegen(context, builder, sig, args):
+            return shuffled(builder, args[0], args[1], lanes)
+
+        return a(a, a), codegen
+
+    return quarters
+
+
+even_quarters = _quarters(0)
+odd_quarters = _quarters(1)
+
+
 @intrinsic(prefer_literal=True)
-def spread(typingctx, kind, value, first, times):
-    """Lanes first, first + 1, ... of an f32 vector, each `times` times over; both numbers are literals."""
+def spread(typingctx, kind, value, first, step, times):
+    """Lanes first, first + step, ... of an f32 vector, each `times` times over; the numbers are literals."""
     result = kind.instance_type
-    if not (isinstance(first, types.IntegerLiteral) and isinstance(times, types.IntegerLiteral)):
-        raise TypingError("spread: first and times must be literals")
-    lanes = [first.literal_value + i // times.literal_value for i in range(result.lanes)]
+    if not all(isinstance(number, types.IntegerLiteral) for number in (first, step, times)):
+        raise TypingError("spread: first, step and times must be literals")
+    begin, stride, n = first.literal_value, step.literal_value, times.literal_value
+    lanes = [begin + i // n * stride for i in range(result.lanes)]
 
     def codegen(context, builder, sig, args):
         return shuffled(builder, args[1], args[1], lanes)
 
-    return result(kind, value, first, times), codegen
+    return result(kind, value, first, step, times), codegen
 
 
 @intrinsic

@@ -11,12 +11,12 @@ A thread's scratch (`scratch_bytes`) holds, for R rows: codes, scales, mins, and
 from __future__ import annotations
 
 from realizar_lambda.blocks import BLOCKS
-from realizar_lambda.kernels.activations import MIN_TILE, padded, scales_of, sums16_of, sums32_of
+from realizar_lambda.kernels.activations import MIN_TILE, fours_of, padded, scales_of, sums16_of, sums32_of
 from realizar_lambda.kernels.block_types import k_types, small_blocks
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.matmul_rows import I64, NARROW, WIDE, R, V, copy_out, first_row, rest
+from realizar_lambda.kernels.matmul_rows import I64, NARROW, WIDE, R, V, copy_out, first_row, rest, stream_rows
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import group_dot, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES
@@ -65,21 +65,23 @@ def _quantized(name, kernels):
             sums16_of(q, n_tokens, n_columns),
             sums32_of(q, n_tokens, n_columns),
         )
-        x_codes = cast(i8p, q)
+        x_codes, fours = cast(i8p, q), fours_of(q, n_tokens, n_columns)
         row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         if n_tokens < MIN_TILE:
-            while row < end:
-                for token in range(n_tokens):
-                    place = token * out_stride + row
-                    out[place] = rest(bias, residual, row, place) + dot(
-                        at(weight, row * row_bytes),
-                        at(x_codes, token * n_columns),
-                        at(d, token * n_columns // 8),
-                        at(sums16, token * n_columns // 4),
-                        at(sums32, token * n_columns // 8),
-                        n_columns,
-                    )
-                row += 1
+            n = stream_rows(row, end)
+            for turn in range(n):
+                for here in range(row + turn, end, n):
+                    for token in range(n_tokens):
+                        place = token * out_stride + here
+                        out[place] = rest(bias, residual, here, place) + dot(
+                            at(weight, here * row_bytes),
+                            at(x_codes, token * n_columns),
+                            at(fours, token * n_columns),
+                            at(d, token * n_columns // 8),
+                            at(sums16, token * n_columns // 4),
+                            at(sums32, token * n_columns // 8),
+                            n_columns,
+                        )
             return
         n_groups = n_columns // group
         codes = at(scratch, thread * scratch_bytes)

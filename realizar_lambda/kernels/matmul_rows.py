@@ -25,6 +25,19 @@ def first_row(n_rows, thread, n_threads):
     return min(n_rows, n_tiles * thread // n_threads * R)
 
 
+STREAMS = 4
+"""How many places of a weight one token's matmul reads at once.
+
+A core waits for memory longer than the requests for one place keep it busy: see "streams" in docs/kernels.md.
+"""
+
+
+@kernel(I64, I64, I64)
+def stream_rows(begin, end):
+    """How many of the rows from begin to end each stream has, the last one perhaps fewer."""
+    return (end - begin + STREAMS - 1) // STREAMS
+
+
 @kernel(types.float32, f32p, f32p, I64, I64)
 def rest(bias, residual, row, place):
     """What is added to a product: bias[row] and residual[place], each where there is one."""

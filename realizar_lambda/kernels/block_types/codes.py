@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import F32x8, I8x32, I32x8
+from realizar_lambda.kernels.dots import CHUNKS, I8S, F32x8, I8x32, I32x8
 from realizar_lambda.kernels.lanes import high, join, low
 from realizar_lambda.kernels.memory import f32p, u8p
 from realizar_lambda.kernels.vectors import (
@@ -22,6 +22,7 @@ from realizar_lambda.kernels.vectors import (
 
 I64, f32 = types.int64, types.float32
 I8x8, I8x16, I16x16 = vector("i8", 8), vector("i8", 16), vector("i16", 16)
+I16S = vector("i16", 16 * CHUNKS)
 
 IS_MOVED = TARGET.dot == "vnni"
 """Whether 8-bit codes are unpacked unsigned, 128 larger: VNNI multiplies unsigned with signed bytes."""
@@ -38,6 +39,14 @@ def low_nibbles(v):
 def high_nibbles(v):
     """The upper four bits of each byte, moved down."""
     return bitcast(I8x32, shift_right(bitcast(I16x16, v), 4)) & splat(I8x32, 15)
+
+
+@kernel(I8S, I8S, I64)
+def nibbles(v, upper):
+    """The lower four bits of each byte of a step's width, or the upper ones (1), moved down."""
+    if upper == 1:
+        v = bitcast(I8S, shift_right(bitcast(I16S, v), 4))
+    return v & splat(I8S, 15)
 
 
 @kernel(I8x32, u8p, I64)

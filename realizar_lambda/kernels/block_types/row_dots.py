@@ -11,13 +11,13 @@ from numba import types
 
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed
-from realizar_lambda.kernels.lanes import join, spread
+from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_more, dot_signed
+from realizar_lambda.kernels.lanes import high, join, low, spread
 from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
 
 I64, f32 = types.int64, types.float32
-AHEAD = 4096
+AHEAD = 2048
 
 
 def product_of(is_signed):
@@ -37,6 +37,12 @@ def moved(chunk, is_signed):
     return moved_chunk
 
 
+@kernel(f32, F32S, F32x8)
+def row_total(acc, least):
+    """What all lanes of acc add up to, less those of least."""
+    return total((low(acc) + high(acc) if CHUNKS == 2 else acc) - least)
+
+
 def quarter(chunk, k, first, times, is_signed):
     """acc + the products of chunks 2k and 2k + 1, scaled by lanes first, first + 1, ... of s, for `times` sums each."""
     product = product_of(is_signed)
@@ -46,10 +52,10 @@ def quarter(chunk, k, first, times, is_signed):
     def add(block, x, s, acc):
         if CHUNKS == 2:
             codes = join(chunk(block, c), chunk(block, c + 1))
-            return fma(convert(F32S, product(codes, load(I8S, x, c * 32))), spread(F32S, s, first, times), acc)
+            return fma(convert(F32S, product(codes, load(I8S, x, c * 32))), spread(F32S, s, first, 1, times), acc)
         lower = convert(F32S, product(chunk(block, c), load(I8S, x, c * 32)))
         upper = convert(F32S, product(chunk(block, c + 1), load(I8S, x, c * 32 + 32)))
-        return fma(upper, spread(F32S, s, second, times), fma(lower, spread(F32S, s, first, times), acc))
+        return fma(upper, spread(F32S, s, second, 1, times), fma(lower, spread(F32S, s, first, 1, times), acc))
 
     return add
 
@@ -73,7 +79,43 @@ def dot_by_32(n_bytes, chunk, scales_of, *, is_signed, has_min):
             acc1 = second(block, x_block, s, acc1)
             acc0 = third(block, x_block, s, acc0)
             acc1 = fourth(block, x_block, s, acc1)
-        return total(acc0 + acc1) - total(least)
+        return row_total(acc0 + acc1, least)
+
+    return dot_row
+
+
+def half_block(four, odd):
+    """acc + the products of the even chunks of a block, or the odd ones, whose scales are every second lane of s."""
+
+    @kernel(F32S, u8p, i8p, F32x8, F32S)
+    def add(block, x, s, acc):
+        sums = dot(four(block, odd, 0), load(I8S, x, odd * 128))
+        sums = dot_more(sums, four(block, odd, 1), load(I8S, x, odd * 128 + 64))
+        return fma(convert(F32S, sums), spread(F32S, s, odd, 2, 4), acc)
+
+    return add
+
+
+def dot_by_fours(n_bytes, four, scales_of):
+    """The kernel for blocks of eight scales and eight mins whose codes come from four chunks at once.
+
+    four(block, odd, upper) gives columns 0 to 15 (upper 0) or 16 to 31 (1) of chunks 0, 2, 4, 6 (odd 0) or 1, 3, 5,
+    7 (1), as x has them in fours.
+    """
+    even, odd = half_block(four, 0), half_block(four, 1)
+
+    @kernel(f32, u8p, i8p, f32p, f32p, I64)
+    def dot_row(row, x, scales, sums32, n_blocks):
+        acc0, acc1, least = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
+        for b in range(n_blocks):
+            block, x_block = at(row, b * n_bytes), at(x, b * 256)
+            prefetch_lines(block, AHEAD, n_bytes)
+            s, m = scales_of(block)
+            least = fma(m, load(F32x8, sums32, b * 8), least)
+            s = s * load(F32x8, scales, b * 8)
+            acc0 = even(block, x_block, s, acc0)
+            acc1 = odd(block, x_block, s, acc1)
+        return row_total(acc0 + acc1, least)
 
     return dot_row
 
@@ -92,11 +134,11 @@ def dot_by_16(n_bytes, chunk, scales_of):
             least0 = fma(m0, load(F32x8, sums16, b * 16), least0)
             least1 = fma(m1, load(F32x8, sums16, b * 16 + 8), least1)
             d = load(F32x8, scales, b * 8)
-            s0, s1 = s0 * spread(F32x8, d, 0, 2), s1 * spread(F32x8, d, 4, 2)
+            s0, s1 = s0 * spread(F32x8, d, 0, 1, 2), s1 * spread(F32x8, d, 4, 1, 2)
             acc0 = first(block, x_block, s0, acc0)
             acc1 = second(block, x_block, s0, acc1)
             acc0 = third(block, x_block, s1, acc0)
             acc1 = fourth(block, x_block, s1, acc1)
-        return total(acc0 + acc1) - total(least0 + least1)
+        return row_total(acc0 + acc1, least0 + least1)
 
     return dot_row

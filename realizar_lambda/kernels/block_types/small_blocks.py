@@ -15,11 +15,11 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
-from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles_32, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import dot_by_32, moved, product_of
+from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, put_codes, put_values
+from realizar_lambda.kernels.block_types.row_dots import dot_by_32, dot_by_fours, moved, product_of
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import F32x8, I8x32
-from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
+from realizar_lambda.kernels.dots import I8S, TAKES_FOURS, F32x8, I8x16, I8x32
+from realizar_lambda.kernels.lanes import bits_to_bytes, high, join, lookup, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_halves, read_i32, u8p
 from realizar_lambda.kernels.vectors import load, splat, total
 
@@ -60,7 +60,7 @@ def _iq4_nl(block):
     return iq4_value(nibbles_32(block, 2))
 
 
-def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False) -> BlockKernels:
+def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None) -> BlockKernels:
     is_signed = bits == 8
     subtracted = f32(MOVED_BY if is_signed else offset)
 
@@ -82,15 +82,30 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False) -> BlockKernels
         d = read_halves(blocks, 0, n_bytes)
         return d, splat(F32x8, 0.0) - read_halves(blocks, 2, n_bytes) if has_min else d * splat(F32x8, subtracted)
 
-    dot_eight = dot_by_32(
-        8 * n_bytes, chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=has_min or subtracted != 0.0
+    in_fours = TAKES_FOURS and nibbles_at is not None
+
+    @kernel(I8S, u8p, I64, I64)
+    def four_of_eight(blocks, odd, upper):
+        first = at(blocks, odd * n_bytes + nibbles_at)
+        v = join(
+            join(load(I8x16, first, 0), load(I8x16, first, 2 * n_bytes)),
+            join(load(I8x16, first, 4 * n_bytes), load(I8x16, first, 6 * n_bytes)),
+        )
+        return nibbles(v, upper)
+
+    dot_eight = (
+        dot_by_fours(8 * n_bytes, four_of_eight, scales_of_eight)
+        if in_fours
+        else dot_by_32(
+            8 * n_bytes, chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=has_min or subtracted != 0.0
+        )
     )
     product, dot_chunk = product_of(is_signed), moved(chunk_of_eight, is_signed)
 
-    @kernel(f32, u8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, scales, sums16, sums32, n_columns):
+    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
         eights = n_columns // 256
-        result = dot_eight(row, codes, scales, sums32, eights)
+        result = dot_eight(row, fours if in_fours else codes, scales, sums32, eights)
         for b in range(eights * 8, n_columns // 32):
             block = at(row, b * n_bytes)
             d = read_f16(block, 0)
@@ -111,8 +126,8 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False) -> BlockKernels
     return BlockKernels(32, bits, unpack, dot, decode)
 
 
-Q4_0 = _kernels(18, 4, _q4_0, offset=8.0)
-Q4_1 = _kernels(20, 4, _q4_1, has_min=True)
+Q4_0 = _kernels(18, 4, _q4_0, offset=8.0, nibbles_at=2)
+Q4_1 = _kernels(20, 4, _q4_1, has_min=True, nibbles_at=4)
 Q5_0 = _kernels(22, 5, _q5_0, offset=16.0)
 Q5_1 = _kernels(24, 5, _q5_1, has_min=True)
 Q8_0 = _kernels(34, 8, _q8_0)

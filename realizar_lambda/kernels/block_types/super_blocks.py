@@ -11,9 +11,9 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import IS_MOVED, MOVED_BY, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import dot_by_16, dot_by_32
+from realizar_lambda.kernels.block_types.row_dots import dot_by_16, dot_by_32, dot_by_fours
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import F32x8
+from realizar_lambda.kernels.dots import TAKES_FOURS, F32x8
 from realizar_lambda.kernels.lanes import high, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, u8p
 from realizar_lambda.kernels.vectors import splat, store
@@ -22,7 +22,7 @@ I64, f32 = types.int64, types.float32
 PAIR, QUADRUPLE = types.UniTuple(F32x8, 2), types.UniTuple(F32x8, 4)
 
 
-def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min) -> BlockKernels:
+def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, four=None) -> BlockKernels:
     """Q4_K, Q5_K, IQ4_XS."""
     is_signed = bits == 8
 
@@ -41,13 +41,16 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min) -> BlockKernels:
         s, m = scales_of(block)
         return s, m if has_min else s * splat(F32x8, MOVED_BY)
 
-    dot_row = dot_by_32(
-        n_bytes, chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED)
+    in_fours = TAKES_FOURS and four is not None
+    dot_row = (
+        dot_by_fours(n_bytes, four, shifted_scales)
+        if in_fours
+        else dot_by_32(n_bytes, chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
     )
 
-    @kernel(f32, u8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, scales, sums16, sums32, n_columns):
-        return dot_row(row, codes, scales, sums32, n_columns // 256)
+    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
+        return dot_row(row, fours if in_fours else codes, scales, sums32, n_columns // 256)
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
@@ -92,8 +95,8 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
 
     dot_row = dot_by_16(n_bytes, chunk, shifted_scales)
 
-    @kernel(f32, u8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, scales, sums16, sums32, n_columns):
+    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
         return dot_row(row, codes, scales, sums16, n_columns // 256)
 
     @kernel(types.void, f32p, u8p, I64)

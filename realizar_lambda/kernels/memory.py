@@ -230,12 +230,15 @@ def read_halves(typingctx, pointer, n_bytes, stride):
     result = vector("f32", 8)
 
     def codegen(context, builder, sig, args):
-        start = _byte_address(builder, *args[:2])
-        halves = ir.Constant(ir.VectorType(ir.IntType(16), 8), ir.Undefined)
-        for i in range(8):
-            address = builder.gep(start, [ir.Constant(ir.IntType(64), i * stride.literal_value)])
-            half = builder.load(builder.bitcast(address, ir.IntType(16).as_pointer()), align=1)
-            halves = builder.insert_element(halves, half, ir.Constant(ir.IntType(32), i))
+        start, word = _byte_address(builder, *args[:2]), ir.IntType(64)
+        halves = ir.Constant(ir.VectorType(word, 2), ir.Undefined)
+        for w in range(2):  # put together by the integer units: the vector ones have enough to do
+            four = ir.Constant(word, 0)
+            for i in range(4):
+                address = builder.gep(start, [ir.Constant(word, (4 * w + i) * stride.literal_value)])
+                half = builder.load(builder.bitcast(address, ir.IntType(16).as_pointer()), align=1)
+                four = builder.or_(four, builder.shl(builder.zext(half, word), ir.Constant(word, 16 * i)))
+            halves = builder.insert_element(halves, four, ir.Constant(ir.IntType(32), w))
         return builder.fpext(builder.bitcast(halves, ir.VectorType(ir.HalfType(), 8)), result.llvm)
 
     return result(pointer, types.int64, stride), codegen

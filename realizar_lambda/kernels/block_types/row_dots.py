@@ -17,7 +17,7 @@ from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
 
 I64, f32 = types.int64, types.float32
-AHEAD = 2048
+AHEAD = 1024
 
 
 def product_of(is_signed):

@@ -6,9 +6,9 @@ d * (codes' sum) per 16 and per 32 values. For `n` tokens of `width` values the 
 
     codes (n, width) i8    scales (n, width/32) f32    sums (n, width/16) f32    sums (n, width/32) f32
 
-and for few tokens, on a target that takes them, the codes of whole blocks of 256 columns once more, in fours: first
-those of columns 0 to 15 of every second chunk of 32 (0, 2, 4, 6), then columns 16 to 31 of these; then chunks 1, 3,
-5, 7 in the same way:
+and for few tokens the codes of whole blocks of 256 columns once more, in fours: of chunks (32 columns each) 0, 2, 4
+and 6 columns 0 to 15, then of these columns 16 to 31; then chunks 1, 3, 5 and 7 in the same way. So lie nibbles that
+are unpacked four chunks at a time:
 
     codes (n, width/256, 2, 2, 4, 16) i8
 
@@ -25,7 +25,6 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.dots import TAKES_FOURS
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import scatter_quads, transpose
 from realizar_lambda.kernels.vectors import (
@@ -155,8 +154,7 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
                 x,
                 unit * 32,
             )
-            if TAKES_FOURS:
-                put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
+            put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
         return
     for token in range(thread, padded(n_tokens), n_threads):
         quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens)

@@ -41,6 +41,15 @@ def high_nibbles(v):
     return bitcast(I8x32, shift_right(bitcast(I16x16, v), 4)) & splat(I8x32, 15)
 
 
+@kernel(I8S, u8p, I64)
+def pieces(p, stride):
+    """16 bytes at p, as many `stride` bytes further, ... until a step's width is full."""
+    two = join(load(I8x16, p, 0), load(I8x16, p, stride))
+    if CHUNKS == 2:
+        return join(two, join(load(I8x16, p, 2 * stride), load(I8x16, p, 3 * stride)))
+    return two
+
+
 @kernel(I8S, I8S, I64)
 def nibbles(v, upper):
     """The lower four bits of each byte of a step's width, or the upper ones (1), moved down."""

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from numba import types
 
-from realizar_lambda.kernels.block_types.codes import high_nibbles, low_nibbles, nibbles
+from realizar_lambda.kernels.block_types.codes import high_nibbles, low_nibbles, nibbles, pieces
 from realizar_lambda.kernels.block_types.super_blocks import PAIR, QUADRUPLE, groups_of_16, groups_of_32
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import I8S, TAKES_FOURS, F32x8, I8x32, I32x8
+from realizar_lambda.kernels.dots import CHUNKS, I8S, F32x8, I8x32, I32x8
 from realizar_lambda.kernels.lanes import even_quarters, high, low, odd_quarters
-from realizar_lambda.kernels.memory import read_f16, read_u32, u8p
+from realizar_lambda.kernels.memory import at, read_f16, read_u32, u8p
 from realizar_lambda.kernels.vectors import bitcast, convert, load, shift_left, shift_right, splat, vector, zero_extend
 
 I64 = types.int64
@@ -161,10 +161,12 @@ def _q4_chunk(block, c):
     return low_nibbles(v) if c % 2 == 0 else high_nibbles(v)
 
 
-@kernel(I8S, u8p, I64, I64)
-def _q4_four(block, odd, upper):
-    first, second = load(I8S, block, 16), load(I8S, block, 80)
-    return nibbles(odd_quarters(first, second) if upper == 1 else even_quarters(first, second), odd)
+@kernel(I8S, u8p, I64, I64, I64)
+def _q4_nibbles(block, odd, upper, part):
+    if CHUNKS == 2:
+        first, second = load(I8S, block, 16), load(I8S, block, 80)
+        return nibbles(odd_quarters(first, second) if upper == 1 else even_quarters(first, second), odd)
+    return nibbles(pieces(at(block, 16 + part * 64 + upper * 16), 32), odd)
 
 
 @kernel(I8x32, u8p, I64)
@@ -195,6 +197,6 @@ def _q6_scales(block):
 
 Q2_K = groups_of_16(84, 4, _q2_chunk, _q2_scales, offset=0.0)
 Q3_K = groups_of_16(110, 4, _q3_chunk, _q3_scales, offset=4.0)
-Q4_K = groups_of_32(144, 4, _q4_chunk, _six_bit_scales, has_min=True, four=_q4_four if TAKES_FOURS else None)
+Q4_K = groups_of_32(144, 4, _q4_chunk, _six_bit_scales, has_min=True, four=_q4_nibbles)
 Q5_K = groups_of_32(176, 5, _q5_chunk, _six_bit_scales, has_min=True)
 Q6_K = groups_of_16(210, 6, _q6_chunk, _q6_scales, offset=32.0)

@@ -11,7 +11,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_more, dot_signed
+from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
 from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
@@ -84,25 +84,39 @@ def dot_by_32(n_bytes, chunk, scales_of, *, is_signed, has_min):
     return dot_row
 
 
-def half_block(four, odd):
-    """acc + the products of the even chunks of a block, or the odd ones, whose scales are every second lane of s."""
+def half_block(nibbles, odd):
+    """acc + the products of chunks 0, 2, 4, 6 or, odd, 1, 3, 5, 7, whose scales are every second lane of s."""
+
+    def step(part):
+        x_at, first = odd * 128 + part * 32, odd + 4 * part
+
+        @kernel(F32S, u8p, i8p, F32x8, F32S)
+        def add(block, x, s, acc):
+            sums = dot_two(
+                nibbles(block, odd, 0, part), load(I8S, x, x_at), nibbles(block, odd, 1, part), load(I8S, x, x_at + 64)
+            )
+            return fma(convert(F32S, sums), spread(F32S, s, first, 2, 4), acc)
+
+        return add
+
+    if CHUNKS == 2:
+        return step(0)
+    first, second = step(0), step(1)
 
     @kernel(F32S, u8p, i8p, F32x8, F32S)
-    def add(block, x, s, acc):
-        sums = dot(four(block, odd, 0), load(I8S, x, odd * 128))
-        sums = dot_more(sums, four(block, odd, 1), load(I8S, x, odd * 128 + 64))
-        return fma(convert(F32S, sums), spread(F32S, s, odd, 2, 4), acc)
+    def add_both(block, x, s, acc):
+        return second(block, x, s, first(block, x, s, acc))
 
-    return add
+    return add_both
 
 
-def dot_by_fours(n_bytes, four, scales_of):
-    """The kernel for blocks of eight scales and eight mins whose codes come from four chunks at once.
+def dot_by_fours(n_bytes, nibbles, scales_of):
+    """The kernel for blocks of eight scales and eight mins whose codes are read four chunks, or two, at a time.
 
-    four(block, odd, upper) gives columns 0 to 15 (upper 0) or 16 to 31 (1) of chunks 0, 2, 4, 6 (odd 0) or 1, 3, 5,
-    7 (1), as x has them in fours.
+    nibbles(block, odd, upper, part) gives columns 0 to 15 (upper: 16 to 31) of chunks 0, 2, 4, 6 (odd: 1, 3, 5, 7), as
+    x has them in fours; where a step is one chunk wide, of the first two of these or (part 1) the last two.
     """
-    even, odd = half_block(four, 0), half_block(four, 1)
+    even, odd = half_block(nibbles, 0), half_block(nibbles, 1)
 
     @kernel(f32, u8p, i8p, f32p, f32p, I64)
     def dot_row(row, x, scales, sums32, n_blocks):

@@ -15,11 +15,11 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
-from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, put_codes, put_values
+from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, pieces, put_codes, put_values
 from realizar_lambda.kernels.block_types.row_dots import dot_by_32, dot_by_fours, moved, product_of
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import I8S, TAKES_FOURS, F32x8, I8x16, I8x32
-from realizar_lambda.kernels.lanes import bits_to_bytes, high, join, lookup, low
+from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
+from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_halves, read_i32, u8p
 from realizar_lambda.kernels.vectors import load, splat, total
 
@@ -82,19 +82,14 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
         d = read_halves(blocks, 0, n_bytes)
         return d, splat(F32x8, 0.0) - read_halves(blocks, 2, n_bytes) if has_min else d * splat(F32x8, subtracted)
 
-    in_fours = TAKES_FOURS and nibbles_at is not None
+    in_fours = nibbles_at is not None
 
-    @kernel(I8S, u8p, I64, I64)
-    def four_of_eight(blocks, odd, upper):
-        first = at(blocks, odd * n_bytes + nibbles_at)
-        v = join(
-            join(load(I8x16, first, 0), load(I8x16, first, 2 * n_bytes)),
-            join(load(I8x16, first, 4 * n_bytes), load(I8x16, first, 6 * n_bytes)),
-        )
-        return nibbles(v, upper)
+    @kernel(I8S, u8p, I64, I64, I64)
+    def nibbles_of_eight(blocks, odd, upper, part):
+        return nibbles(pieces(at(blocks, (odd + 4 * part) * n_bytes + nibbles_at), 2 * n_bytes), upper)
 
     dot_eight = (
-        dot_by_fours(8 * n_bytes, four_of_eight, scales_of_eight)
+        dot_by_fours(8 * n_bytes, nibbles_of_eight, scales_of_eight)
         if in_fours
         else dot_by_32(
             8 * n_bytes, chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=has_min or subtracted != 0.0

@@ -13,7 +13,7 @@ from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import IS_MOVED, MOVED_BY, put_codes, put_values
 from realizar_lambda.kernels.block_types.row_dots import dot_by_16, dot_by_32, dot_by_fours
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.dots import TAKES_FOURS, F32x8
+from realizar_lambda.kernels.dots import F32x8
 from realizar_lambda.kernels.lanes import high, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, u8p
 from realizar_lambda.kernels.vectors import splat, store
@@ -41,7 +41,7 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, four=None) -> Bloc
         s, m = scales_of(block)
         return s, m if has_min else s * splat(F32x8, MOVED_BY)
 
-    in_fours = TAKES_FOURS and four is not None
+    in_fours = four is not None
     dot_row = (
         dot_by_fours(n_bytes, four, shifted_scales)
         if in_fours

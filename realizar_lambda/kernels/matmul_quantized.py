@@ -10,6 +10,8 @@ A thread's scratch (`scratch_bytes`) holds, for R rows: codes, scales, mins, and
 
 from __future__ import annotations
 
+from numba import types
+
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, fours_of, padded, scales_of, sums16_of, sums32_of
 from realizar_lambda.kernels.block_types import k_types, small_blocks
@@ -49,9 +51,67 @@ def _quantized_tile(tile, group, bits):
     return multiply, n_vectors
 
 
+def _row_times(dot, n):
+    """The kernel of a row's products with n tokens, the first of them `token`."""
+    dot_n = dot(n)
+
+    @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
+    def row_times(out, q, row, bias, residual, n_columns, out_stride, n_tokens, number, token):
+        sums = dot_n(
+            row,
+            at(cast(i8p, q), token * n_columns),
+            at(fours_of(q, n_tokens, n_columns), token * n_columns),
+            at(scales_of(q, n_tokens, n_columns), token * n_columns // 8),
+            at(sums16_of(q, n_tokens, n_columns), token * n_columns // 4),
+            at(sums32_of(q, n_tokens, n_columns), token * n_columns // 8),
+            n_columns,
+        )
+        for t in range(n):
+            place = (token + t) * out_stride + number
+            out[place] = rest(bias, residual, number, place) + sums[t]
+
+    return row_times
+
+
+def _few_tokens(dot):
+    """The kernels of one token and of few: rows from `row` to `end`, each read once, STREAMS of them in turn."""
+    one, two, four = (_row_times(dot, n) for n in (1, 2, 4))
+
+    @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64, I64)
+    def multiply(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, row, end):
+        n = stream_rows(row, end)
+        for turn in range(n):
+            number = row + turn
+            while number < end:
+                source = at(weight, number * row_bytes)
+                token = 0
+                while token + 4 <= n_tokens:
+                    four(out, q, source, bias, residual, n_columns, out_stride, n_tokens, number, token)
+                    token += 4
+                if token + 2 <= n_tokens:
+                    two(out, q, source, bias, residual, n_columns, out_stride, n_tokens, number, token)
+                    token += 2
+                if token < n_tokens:
+                    one(out, q, source, bias, residual, n_columns, out_stride, n_tokens, number, token)
+                number += n
+
+    @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
+    def multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, row, end):
+        n = stream_rows(row, end)
+        for turn in range(n):
+            number = row + turn
+            while number < end:
+                source = at(weight, number * row_bytes)
+                one(out, q, source, bias, residual, n_columns, out_stride, 1, number, 0)
+                number += n
+
+    return multiply_one, multiply
+
+
 def _quantized(name, kernels):
     block_bytes, block_columns = BLOCKS[name].n_bytes, BLOCKS[name].n_elements
-    group, unpack, dot = kernels.group, kernels.unpack, kernels.dot
+    group, unpack = kernels.group, kernels.unpack
+    multiply_one, multiply_few = _few_tokens(kernels.dot)
     multiply_wide, _ = _quantized_tile(WIDE, group, kernels.bits)
     multiply_narrow, _ = _quantized_tile(NARROW, group, kernels.bits)
 
@@ -65,23 +125,13 @@ def _quantized(name, kernels):
             sums16_of(q, n_tokens, n_columns),
             sums32_of(q, n_tokens, n_columns),
         )
-        x_codes, fours = cast(i8p, q), fours_of(q, n_tokens, n_columns)
+        x_codes = cast(i8p, q)
         row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
+        if n_tokens == 1:
+            multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, row, end)
+            return
         if n_tokens < MIN_TILE:
-            n = stream_rows(row, end)
-            for turn in range(n):
-                for here in range(row + turn, end, n):
-                    for token in range(n_tokens):
-                        place = token * out_stride + here
-                        out[place] = rest(bias, residual, here, place) + dot(
-                            at(weight, here * row_bytes),
-                            at(x_codes, token * n_columns),
-                            at(fours, token * n_columns),
-                            at(d, token * n_columns // 8),
-                            at(sums16, token * n_columns // 4),
-                            at(sums32, token * n_columns // 8),
-                            n_columns,
-                        )
+            multiply_few(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, row, end)
             return
         n_groups = n_columns // group
         codes = at(scratch, thread * scratch_bytes)

@@ -25,12 +25,13 @@ from realizar_lambda.kernels.block_types.codes import high_nibbles, low_nibbles,
 from realizar_lambda.kernels.block_types.super_blocks import PAIR, QUADRUPLE, groups_of_16, groups_of_32
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, I8S, F32x8, I8x32, I32x8
-from realizar_lambda.kernels.lanes import even_quarters, high, low, odd_quarters
-from realizar_lambda.kernels.memory import at, read_f16, read_u32, u8p
+from realizar_lambda.kernels.lanes import even_quarters, high, low, odd_quarters, spread
+from realizar_lambda.kernels.memory import at, read_f16, read_i32, read_u32, u8p
 from realizar_lambda.kernels.vectors import bitcast, convert, load, shift_left, shift_right, splat, vector, zero_extend
 
 I64 = types.int64
 I8x8, I8x16, I16x16 = vector("i8", 8), vector("i8", 16), vector("i16", 16)
+I32x4, F16x8 = vector("i32", 4), vector("f16", 8)
 
 
 @kernel(I8x32, I8x32, I64)
@@ -149,10 +150,8 @@ def _six_bit_scales(block):
     four, six, thirty_two = types.uint64(4), types.uint64(6), types.uint64(32)
     scales = (s & mask6) | ((rest & mask4) | ((s >> six) & mask2) << four) << thirty_two
     mins = (m & mask6) | (((rest >> four) & mask4) | ((m >> six) & mask2) << four) << thirty_two
-    return (
-        bytes_to_f32(scales) * splat(F32x8, read_f16(block, 0)),
-        bytes_to_f32(mins) * splat(F32x8, read_f16(block, 2)),
-    )
+    both = convert(F32x8, bitcast(F16x8, splat(I32x4, read_i32(block, 0))))  # d and dmin in turn
+    return bytes_to_f32(scales) * spread(F32x8, both, 0, 2, 2), bytes_to_f32(mins) * spread(F32x8, both, 1, 2, 2)
 
 
 @kernel(I8x32, u8p, I64)

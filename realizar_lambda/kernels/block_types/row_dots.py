@@ -1,8 +1,11 @@
-"""A row of quantised weights times one token: it must keep up with memory. No bit layouts.
+"""A row of quantised weights times a few tokens: it must keep up with memory. No bit layouts.
 
 A block of 256 columns is taken in four quarters of two chunks, each chunk 32 columns: one integer dot product and
-one fused multiply-add of a quarter, or two, as wide as the target has them. Bytes are asked for `AHEAD` of their
-use: the CPU's own prefetching ends at the end of a page.
+one fused multiply-add of a quarter, or two, as wide as the target has them. Types of four bits are taken in halves.
+Bytes are asked for `AHEAD` of their use: the CPU's own prefetching ends at the end of a page.
+
+What a type makes of one block and one token is an `add`; `row_of` makes a row out of it, times as many tokens as are
+asked for: the compiler unpacks a block once for all of them, and each token's sums have the order that they have alone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
 
 I64, f32 = types.int64, types.float32
 AHEAD = 1024
+STATE = types.Tuple((F32S, F32S, F32x8))
+"""A token's sums so far: of the products, in two parts, and of the mins."""
 
 
 def product_of(is_signed):
@@ -60,28 +65,23 @@ def quarter(chunk, k, first, times, is_signed):
     return add
 
 
-def dot_by_32(n_bytes, chunk, scales_of, *, is_signed, has_min):
-    """The kernel for blocks of eight scales and eight mins; `has_min` is False where all mins are 0."""
+def add_by_32(chunk, scales_of, *, is_signed, has_min):
+    """For blocks of eight scales and eight mins; `has_min` is False where all mins are 0."""
     chunk = moved(chunk, is_signed)
     first, second, third, fourth = (quarter(chunk, k, 2 * k, 8, is_signed) for k in range(4))
 
-    @kernel(f32, u8p, i8p, f32p, f32p, I64)
-    def dot_row(row, x, scales, sums32, n_blocks):
-        acc0, acc1, least = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
-        for b in range(n_blocks):
-            block, x_block = at(row, b * n_bytes), at(x, b * 256)
-            prefetch_lines(block, AHEAD, n_bytes)
-            s, m = scales_of(block)
-            if has_min:
-                least = fma(m, load(F32x8, sums32, b * 8), least)
-            s = s * load(F32x8, scales, b * 8)
-            acc0 = first(block, x_block, s, acc0)
-            acc1 = second(block, x_block, s, acc1)
-            acc0 = third(block, x_block, s, acc0)
-            acc1 = fourth(block, x_block, s, acc1)
-        return row_total(acc0 + acc1, least)
+    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
+    def add(block, x, scales, sums32, state):
+        acc0, acc1, least = state
+        s, m = scales_of(block)
+        if has_min:
+            least = fma(m, load(F32x8, sums32, 0), least)
+        s = s * load(F32x8, scales, 0)
+        acc0 = third(block, x, s, first(block, x, s, acc0))
+        acc1 = fourth(block, x, s, second(block, x, s, acc1))
+        return acc0, acc1, least
 
-    return dot_row
+    return add
 
 
 def half_block(nibbles, odd):
@@ -110,49 +110,107 @@ def half_block(nibbles, odd):
     return add_both
 
 
-def dot_by_fours(n_bytes, nibbles, scales_of):
-    """The kernel for blocks of eight scales and eight mins whose codes are read four chunks, or two, at a time.
+def add_by_fours(nibbles, scales_of):
+    """For blocks of eight scales and eight mins whose codes are read four chunks, or two, at a time.
 
     nibbles(block, odd, upper, part) gives columns 0 to 15 (upper: 16 to 31) of chunks 0, 2, 4, 6 (odd: 1, 3, 5, 7), as
     x has them in fours; where a step is one chunk wide, of the first two of these or (part 1) the last two.
     """
     even, odd = half_block(nibbles, 0), half_block(nibbles, 1)
 
-    @kernel(f32, u8p, i8p, f32p, f32p, I64)
-    def dot_row(row, x, scales, sums32, n_blocks):
-        acc0, acc1, least = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
-        for b in range(n_blocks):
-            block, x_block = at(row, b * n_bytes), at(x, b * 256)
-            prefetch_lines(block, AHEAD, n_bytes)
-            s, m = scales_of(block)
-            least = fma(m, load(F32x8, sums32, b * 8), least)
-            s = s * load(F32x8, scales, b * 8)
-            acc0 = even(block, x_block, s, acc0)
-            acc1 = odd(block, x_block, s, acc1)
-        return row_total(acc0 + acc1, least)
+    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
+    def add(block, x, scales, sums32, state):
+        acc0, acc1, least = state
+        s, m = scales_of(block)
+        least = fma(m, load(F32x8, sums32, 0), least)
+        s = s * load(F32x8, scales, 0)
+        return even(block, x, s, acc0), odd(block, x, s, acc1), least
 
-    return dot_row
+    return add
 
 
-def dot_by_16(n_bytes, chunk, scales_of):
-    """The kernel for blocks of 16 scales and 16 mins, in two vectors each."""
+def add_by_16(chunk, scales_of):
+    """For blocks of 16 scales and 16 mins, in two vectors each."""
     first, second, third, fourth = (quarter(chunk, k, 4 * k % 8, 4, False) for k in range(4))
 
-    @kernel(f32, u8p, i8p, f32p, f32p, I64)
-    def dot_row(row, x, scales, sums16, n_blocks):
-        acc0, acc1, least0, least1 = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0), splat(F32x8, 0.0)
+    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
+    def add(block, x, scales, sums16, state):
+        acc0, acc1, least = state
+        s0, s1, m0, m1 = scales_of(block)
+        least = fma(m1, load(F32x8, sums16, 8), fma(m0, load(F32x8, sums16, 0), least))
+        d = load(F32x8, scales, 0)
+        s0, s1 = s0 * spread(F32x8, d, 0, 1, 2), s1 * spread(F32x8, d, 4, 1, 2)
+        acc0 = third(block, x, s1, first(block, x, s0, acc0))
+        acc1 = fourth(block, x, s1, second(block, x, s0, acc1))
+        return acc0, acc1, least
+
+    return add
+
+
+def row_of(n_bytes, add, group, n):
+    """The kernel that multiplies a row of whole blocks with n tokens: (row, x, scales, sums, n_blocks, width).
+
+    `sums` has one value for every `group` columns; each token's activations lie `width` columns after the last one's.
+    """
+    add_all, start, totals = _adds(add, group, n), _zeros(n), _totals(n)
+
+    @kernel(types.UniTuple(f32, n), u8p, i8p, f32p, f32p, I64, I64)
+    def dot_row(row, x, scales, sums, n_blocks, width):
+        states = start()
         for b in range(n_blocks):
-            block, x_block = at(row, b * n_bytes), at(x, b * 256)
+            block = at(row, b * n_bytes)
             prefetch_lines(block, AHEAD, n_bytes)
-            s0, s1, m0, m1 = scales_of(block)
-            least0 = fma(m0, load(F32x8, sums16, b * 16), least0)
-            least1 = fma(m1, load(F32x8, sums16, b * 16 + 8), least1)
-            d = load(F32x8, scales, b * 8)
-            s0, s1 = s0 * spread(F32x8, d, 0, 1, 2), s1 * spread(F32x8, d, 4, 1, 2)
-            acc0 = first(block, x_block, s0, acc0)
-            acc1 = second(block, x_block, s0, acc1)
-            acc0 = third(block, x_block, s1, acc0)
-            acc1 = fourth(block, x_block, s1, acc1)
-        return row_total(acc0 + acc1, least0 + least1)
+            states = add_all(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), width, states)
+        return totals(states)
 
     return dot_row
+
+
+def _adds(add, group, n):
+    """`add` for n tokens."""
+    if n == 1:
+
+        @kernel(types.UniTuple(STATE, 1), u8p, i8p, f32p, f32p, I64, types.UniTuple(STATE, 1))
+        def add_last(block, x, scales, sums, width, states):
+            return (add(block, x, scales, sums, states[0]),)
+
+        return add_last
+    others = _adds(add, group, n - 1)
+
+    @kernel(types.UniTuple(STATE, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(STATE, n))
+    def add_all(block, x, scales, sums, width, states):
+        first = (add(block, x, scales, sums, states[0]),)
+        return first + others(
+            block, at(x, width), at(scales, width // 8), at(sums, width * 4 // group), width, states[1:]
+        )
+
+    return add_all
+
+
+def _zeros(n):
+    """A kernel that gives n states of nothing added."""
+    others = _zeros(n - 1) if n > 1 else None
+
+    @kernel(types.UniTuple(STATE, n))
+    def zeros():
+        zero = ((splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)),)
+        if n > 1:
+            return zero + others()
+        return zero
+
+    return zeros
+
+
+def _totals(n):
+    """A kernel that gives what n states amount to."""
+    others = _totals(n - 1) if n > 1 else None
+
+    @kernel(types.UniTuple(f32, n), types.UniTuple(STATE, n))
+    def totals(states):
+        acc0, acc1, least = states[0]
+        total_ = (row_total(acc0 + acc1, least),)
+        if n > 1:
+            return total_ + others(states[1:])
+        return total_
+
+    return totals

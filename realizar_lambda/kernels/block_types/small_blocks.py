@@ -16,7 +16,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, pieces, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import dot_by_32, dot_by_fours, moved, product_of
+from realizar_lambda.kernels.block_types.row_dots import add_by_32, add_by_fours, moved, product_of, row_of
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
@@ -60,6 +60,21 @@ def _iq4_nl(block):
     return iq4_value(nibbles_32(block, 2))
 
 
+def rests_of(dot_rest, n):
+    """A kernel that adds to n tokens' sums the products of the columns after the last eight blocks."""
+    others = rests_of(dot_rest, n - 1) if n > 1 else None
+
+    @kernel(types.UniTuple(f32, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(f32, n))
+    def rests(row, codes, scales, sums32, n_columns, sums):
+        first = (sums[0] + dot_rest(row, codes, scales, sums32, n_columns),)
+        if n > 1:
+            places = at(codes, n_columns), at(scales, n_columns // 8), at(sums32, n_columns // 8)
+            return first + others(row, places[0], places[1], places[2], n_columns, sums[1:])
+        return first
+
+    return rests
+
+
 def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None) -> BlockKernels:
     is_signed = bits == 8
     subtracted = f32(MOVED_BY if is_signed else offset)
@@ -88,26 +103,33 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
     def nibbles_of_eight(blocks, odd, upper, part):
         return nibbles(pieces(at(blocks, (odd + 4 * part) * n_bytes + nibbles_at), 2 * n_bytes), upper)
 
-    dot_eight = (
-        dot_by_fours(8 * n_bytes, nibbles_of_eight, scales_of_eight)
-        if in_fours
-        else dot_by_32(
-            8 * n_bytes, chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=has_min or subtracted != 0.0
-        )
-    )
+    if in_fours:
+        add = add_by_fours(nibbles_of_eight, scales_of_eight)
+    else:
+        any_min = has_min or subtracted != 0.0
+        add = add_by_32(chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=any_min)
     product, dot_chunk = product_of(is_signed), moved(chunk_of_eight, is_signed)
 
-    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
-        eights = n_columns // 256
-        result = dot_eight(row, fours if in_fours else codes, scales, sums32, eights)
-        for b in range(eights * 8, n_columns // 32):
+    @kernel(f32, u8p, i8p, f32p, f32p, I64)
+    def dot_rest(row, codes, scales, sums32, n_columns):
+        result = f32(0.0)
+        for b in range(n_columns // 256 * 8, n_columns // 32):
             block = at(row, b * n_bytes)
             d = read_f16(block, 0)
             least = -read_f16(block, 2) if has_min else d * subtracted
             sum_ = total(product(dot_chunk(block, 0), load(I8x32, codes, b * 32)))
             result += d * scales[b] * f32(sum_) - least * sums32[b]
         return result
+
+    def dot(n):
+        dot_eights, rests = row_of(8 * n_bytes, add, 32, n), rests_of(dot_rest, n)
+
+        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
+            sums = dot_eights(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
+            return rests(row, codes, scales, sums32, n_columns, sums)
+
+        return dot_n
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):

@@ -11,7 +11,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import IS_MOVED, MOVED_BY, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import dot_by_16, dot_by_32, dot_by_fours
+from realizar_lambda.kernels.block_types.row_dots import add_by_16, add_by_32, add_by_fours, row_of
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8
 from realizar_lambda.kernels.lanes import high, low
@@ -42,15 +42,19 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, four=None) -> Bloc
         return s, m if has_min else s * splat(F32x8, MOVED_BY)
 
     in_fours = four is not None
-    dot_row = (
-        dot_by_fours(n_bytes, four, shifted_scales)
-        if in_fours
-        else dot_by_32(n_bytes, chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
-    )
+    if in_fours:
+        add = add_by_fours(four, shifted_scales)
+    else:
+        add = add_by_32(chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
 
-    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
-        return dot_row(row, fours if in_fours else codes, scales, sums32, n_columns // 256)
+    def dot(n):
+        dot_row = row_of(n_bytes, add, 32, n)
+
+        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
+            return dot_row(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
+
+        return dot_n
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
@@ -93,11 +97,16 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
         s0, s1, m0, m1 = scales_of(block)
         return s0, s1, least(s0, m0), least(s1, m1)
 
-    dot_row = dot_by_16(n_bytes, chunk, shifted_scales)
+    add = add_by_16(chunk, shifted_scales)
 
-    @kernel(f32, u8p, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot(row, codes, fours, scales, sums16, sums32, n_columns):
-        return dot_row(row, codes, scales, sums16, n_columns // 256)
+    def dot(n):
+        dot_row = row_of(n_bytes, add, 16, n)
+
+        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
+            return dot_row(row, codes, scales, sums16, n_columns // 256, n_columns)
+
+        return dot_n
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):

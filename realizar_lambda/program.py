@@ -180,7 +180,8 @@ class Layout:
             return
         if not is_dense and x.width % 32:
             raise UnsupportedError(f"quantised activations of width {x.width}", "a multiple of 32")
-        # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32
+        # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32. Few tokens, whose codes
+        # lie there twice, leave most of it unused
         if self._steps and not self._steps[-1].meets:  # another thread may still read what is about to be overwritten
             self._steps[-1] = self._steps[-1]._replace(meets=True)
         padded = rounded_up(self.max_tokens, ops.MAX_LANES)

@@ -26,10 +26,8 @@ def first_row(n_rows, thread, n_threads):
 
 
 STREAMS = 4
-"""How many places of a weight one token's matmul reads at once.
-
-A core waits for memory longer than the requests for one place keep it busy: see "streams" in docs/kernels.md.
-"""
+"""At how many places of its rows a thread reads a weight, in turn: a core can wait for more bytes than it asks for at
+one place ("streams" in docs/kernels.md)."""
 
 
 @kernel(I64, I64, I64)

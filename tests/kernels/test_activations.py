@@ -75,6 +75,24 @@ def test_the_sums_are_those_of_the_codes(library: native.Library, width: int) ->
         assert (np.abs(sums - expected) <= 2.0**-22 * size).all()
 
 
+@pytest.mark.parametrize("n_tokens", [1, 2, ops.MIN_TILE_TOKENS - 1])
+@pytest.mark.parametrize("width", [256, 512, 512 + 96])
+def test_the_codes_of_whole_blocks_of_few_tokens_lie_there_again_in_fours(
+    library: native.Library, width: int, n_tokens: int
+) -> None:
+    program, source, q = quantize_program(width, n_tokens)
+    session = Session(program, native.Team(1, library))
+    np.asarray(session.view(source, n_tokens))[:] = rows(width)[:n_tokens].ravel()
+    session.run(n_tokens)
+    found = np.asarray(session.view(q, q.rows)).view("i1")
+    whole = width // 256 * 256
+    codes = found[: n_tokens * width].reshape(n_tokens, width)[:, :whole]
+    again = found[n_tokens * width * 3 // 2 :][: n_tokens * width].reshape(n_tokens, width)[:, :whole]
+    blocks = codes.reshape(n_tokens, whole // 256, 4, 2, 2, 16)  # a chunk is its place among four, odd or even; halves
+    assert codes[0].any()
+    assert (again == blocks.transpose(0, 1, 3, 4, 2, 5).reshape(n_tokens, whole)).all()
+
+
 @pytest.mark.parametrize("n", [ops.MIN_TILE_TOKENS, 7, 8, 15, 16, 17, 33])
 def test_tokens_side_by_side_have_the_codes_they_have_alone_and_missing_tokens_are_zeros(
     library: native.Library, n: int

@@ -22,8 +22,7 @@ from lambda_emulator.container import entry_of
 from lambda_emulator.interface_emulator import find_interface_emulator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MIB = 1 << 20
-MAX_SHARE_BYTES = 15 * MIB
+MAX_SHARE_BYTES = 15_000_000
 MAX_PEAK_KIB = 64 * 1024
 IRIS = {"model_id": "iris", "features": [5.1, 3.5, 1.4, 0.2]}
 
@@ -167,6 +166,14 @@ def test_the_same_image_answers_as_the_generate_function(engine: str, image: str
         assert body_of(container.invoke('{"action": "health"}'))["status"]
 
 
+def test_the_vendors_client_starts_the_image_too(engine: str, image: str) -> None:
+    """As an `EntryPoint` of the template's ImageConfig may ask for; its libraries were stripped in packaging."""
+    with running(engine, image, *NARROW, entry=("python3", "-m", "awslambdaric")) as container:
+        assert body_of(container.invoke(json.dumps(IRIS)))["label"] == "setosa"
+        script = "cat /proc/[0-9]*/maps | grep -o 'task/[^/]*client.*so' | sort -u | cut -d. -f1"
+        assert container.run("sh", "-c", script).split() == ["task/runtime_client"]
+
+
 def test_the_narrow_container_generates_text(engine: str, image: str, data_dir: Path) -> None:
     models = data_dir / "models" / "stories260K" / "derived"
     mounted = ("-v", f"{models}:/models:ro", "--env", "REALIZAR_MODELS_DIR=/models")
@@ -214,7 +221,7 @@ def test_a_cold_start_reads_no_source_and_checks_no_bytecode(engine: str, image:
     assert {path for path, flag in ast.literal_eval(read).items() if flag != unchecked} == set()
 
 
-def test_our_share_of_the_image_is_under_15_mib(engine: str, image: str, base_image: str | None) -> None:
+def test_our_share_of_the_image_is_under_15_mb(engine: str, image: str, base_image: str | None) -> None:
     if base_image is None:
         pytest.skip("the base image's size is not known: set REALIZAR_BASE_IMAGE")
     sizes = [

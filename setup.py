@@ -1,4 +1,7 @@
-"""The part of the build that pyproject.toml cannot say: a wheel carries the compiled kernel libraries."""
+"""The part of the build that pyproject.toml cannot say: a wheel carries its machine's compiled kernel libraries.
+
+pip wheel . --no-deps --config-settings=--build-option=--plat-name=linux_aarch64      for another machine than this
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,41 @@ from pathlib import Path
 from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
+from setuptools.errors import PlatformError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 class BuildKernels(build_py):
-    """Compile every target of this architecture into the built package; an editable install builds on first use."""
+    """Compile every target of the wheel's machine into the built package, which keeps none of another's that was left
+    there; an editable install builds on first use."""
 
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:
-            from realizar_lambda.kernels.build import build_all, default_targets
+        if self.editable_mode:
+            return
+        from realizar_lambda.kernels.build import build_all
 
-            build_all(default_targets(), Path(self.build_lib) / "realizar_lambda" / "_native")
+        names = self._targets()
+        folder = Path(self.build_lib) / "realizar_lambda" / "_native"
+        for path in folder.glob("*.so"):
+            if path.stem not in names:
+                path.unlink()
+        build_all(names, folder)
+
+    def _targets(self) -> list[str]:
+        from realizar_lambda.kernels.build import default_targets
+        from realizar_lambda.kernels.targets import TARGETS
+
+        wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
+        if wheel is None:
+            return default_targets()
+        wheel.ensure_finalized()
+        machines = sorted({target.triple.partition("-")[0] for target in TARGETS.values()})
+        for machine in machines:
+            if wheel.plat_name.startswith(("linux", "manylinux")) and wheel.plat_name.endswith(machine):
+                return default_targets(machine)
+        raise PlatformError(f"the kernels are for Linux on {' or '.join(machines)}, the wheel for {wheel.plat_name}")
 
 
 class PlatformWheel(bdist_wheel):

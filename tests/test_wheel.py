@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,6 +13,7 @@ import tiny_classifiers
 
 import realizar_lambda
 from realizar_lambda.kernels.build import default_targets
+from realizar_lambda.kernels.targets import TARGETS
 
 ROOT = Path(realizar_lambda.__file__).resolve().parent.parent
 MAX_BYTES = 10 << 20
@@ -42,20 +44,34 @@ def run(*command: str, cwd: Path, environment: dict[str, str] | None = None) -> 
     return result.stdout
 
 
+FOREIGN = next(target for target in TARGETS.values() if not target.is_native)
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that pip builds from a copy of the sources without anything that was built before."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources without anything that was built before, but for a library of another machine."""
+    source = tmp_path_factory.mktemp("wheel") / "source"
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
     for name in filter(None, listed):
         if (ROOT / name).is_file() and not UNSEEN & set(Path(name).parts):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    (source / "realizar_lambda" / "_native").mkdir()
+    (source / "realizar_lambda" / "_native" / f"{FOREIGN.name}.so").write_bytes(b"\x7fELF, made before")
+    return source
+
+
+def build(source: Path, output: Path, *options: str) -> Path:
+    """The wheel that pip builds of the sources."""
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir")
-    run(*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder / "out"), cwd=source)
-    (built,) = (folder / "out").iterdir()
+    run(*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(output), *options, cwd=source)
+    (built,) = output.iterdir()
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    return build(source, source.parent / "out")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +100,26 @@ def test_a_wheel_holds_every_library_and_the_marker_of_types_and_is_small(wheel:
         assert all(archive.read(name)[:4] == b"\x7fELF" for name in libraries)
     assert "realizar_lambda/py.typed" in names
     assert wheel.stat().st_size < MAX_BYTES
+
+
+def test_a_wheel_for_another_machine_holds_its_libraries_alone(wheel: Path, source: Path, tmp_path: Path) -> None:
+    """Built in the same folder after this machine's own, whose libraries lie in it still."""
+    if shutil.which(FOREIGN.linker) is None:
+        pytest.skip(f"no {FOREIGN.linker}: on Debian install {FOREIGN.package}")
+    machine = FOREIGN.triple.partition("-")[0]
+    built = build(source, tmp_path, f"--config-settings=--build-option=--plat-name=manylinux_2_17_{machine}")
+    assert built.name.endswith(f"-py3-none-manylinux_2_17_{machine}.whl")
+    assert built.name.partition("-py3")[0] == wheel.name.partition("-py3")[0]
+    with zipfile.ZipFile(built) as archive:
+        libraries = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
+    assert set(libraries) == {f"realizar_lambda/_native/{name}.so" for name in default_targets(machine)}
+    assert {library[18:20] for library in libraries.values()} == {{"aarch64": b"\xb7\0", "x86_64": b"\x3e\0"}[machine]}
+
+
+def test_a_wheel_for_a_machine_without_kernels_is_refused(source: Path, tmp_path: Path) -> None:
+    option = "--config-settings=--build-option=--plat-name=win_amd64"
+    with pytest.raises(AssertionError, match="the kernels are for Linux on aarch64 or x86_64, the wheel for win_amd64"):
+        build(source, tmp_path, option)
 
 
 def test_a_wheel_holds_nothing_of_tests_models_or_caches(wheel: Path) -> None:

@@ -24,7 +24,11 @@ LIBRARY_VARIABLE = "REALIZAR_NATIVE_DIR"
 MAX_THREADS = 64
 MB_PER_VCPU = 1769
 
-QUOTA = "/sys/fs/cgroup/cpu.max"  # of the container: microseconds of CPU time, and in how many
+# Of the container, in either version of the kernel's interface: microseconds of CPU time, and in how many.
+QUOTAS = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
 
@@ -209,16 +213,20 @@ def _find(isa: str) -> str:
     return str(folder / f"{isa}.so")
 
 
-def usable_cpus(quota: str = QUOTA) -> int:
+def usable_cpus(quotas: tuple[tuple[str, ...], ...] = QUOTAS) -> int:
     """On how many CPUs this process can run at once: those it is let on, or fewer where its container's quota is."""
     n = len(os.sched_getaffinity(0))
-    try:
-        with open(quota, "rb", buffering=0) as file:
-            time, period = (file.read(64) or b"").split()
-        if time != b"max":
-            n = min(n, -(-int(time) // int(period)))
-    except (OSError, ValueError, ZeroDivisionError):  # no such file, or not what Linux writes: there is no quota
-        pass
+    for paths in quotas:
+        words: list[bytes] = []
+        try:
+            for path in paths:
+                with open(path, "rb", buffering=0) as file:
+                    words += (file.read(64) or b"").split()
+            time, period = map(int, words)
+            if time >= 0:  # the old interface says -1 for none, the new one a word
+                n = min(n, -(-time // period))
+        except (OSError, ValueError, ZeroDivisionError):  # no such file, or no number in it: there is no quota
+            pass
     return max(n, 1)
 
 

@@ -406,8 +406,25 @@ def test_a_containers_quota_bounds_the_cpus(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
     quota = tmp_path / "cpu.max"
     quota.write_text(text)
-    assert native.usable_cpus(str(quota)) == most
-    assert native.usable_cpus(str(tmp_path / "none")) == 64
+    assert native.usable_cpus(((str(quota),),)) == most
+    assert native.usable_cpus(((str(tmp_path / "none"),),)) == 64
+
+
+@pytest.mark.parametrize(
+    ("time", "period", "most"),
+    [("-1", "100000", 64), ("100000", "100000", 1), ("150000", "100000", 2), ("0", "100000", 1), ("7236", "0", 64),
+     ("", "100000", 64), ("100000", "", 64)],
+)  # fmt: skip
+def test_a_containers_quota_bounds_the_cpus_where_the_kernel_has_the_old_interface(
+    time: str, period: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    paths = (str(tmp_path / "cpu.cfs_quota_us"), str(tmp_path / "cpu.cfs_period_us"))
+    for path, text in zip(paths, (time, period), strict=True):
+        Path(path).write_text(text + "\n")
+    assert native.usable_cpus(((str(tmp_path / "cpu.max"),), paths)) == most
+    os.unlink(paths[1])
+    assert native.usable_cpus(((str(tmp_path / "cpu.max"),), paths)) == 64
 
 
 @pytest.mark.parametrize("parks", [False, True])

@@ -10,7 +10,6 @@ Stored in bench/results/cold_model.json.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import results
+from bench import command_line, results
 from bench.container_images import OURS, PACKAGED, build
 from bench.machine import stamp
 from bench.summary import ratio, summarise
@@ -143,15 +142,11 @@ def progress(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.cold_model", description="Time a large model's cold start.")
+    parser = command_line.parser("cold_model", "Time a large model's cold start.", rounds=10, least_rounds=2)
     parser.add_argument("model", type=Path)
     parser.add_argument("--memory", type=int, default=1769, metavar="MB")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--base-image", default=os.environ.get("REALIZAR_BASE_IMAGE"), help="default: Dockerfile's")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
+    command_line.add_base_image(parser)
     options = parser.parse_args(arguments)
-    if options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
     try:
         path = run(
             options.model,

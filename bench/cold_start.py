@@ -10,7 +10,6 @@ emulator, cold_start_vendor.json with the vendor's.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
-from bench import results
+from bench import command_line, results
 from bench.contenders import (
     MODEL,
     Contender,
@@ -32,7 +31,6 @@ from bench.contenders import (
 )
 from bench.machine import stamp
 from demo.digits import Digit, read_digits
-from lambda_emulator.environment import program
 from lambda_emulator.package import lay_out
 from lambda_emulator.phases import EMULATORS, measure_phases
 from lambda_emulator.records import EmulatorError
@@ -151,15 +149,11 @@ def progress(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description="Time cold starts.")
-    parser.add_argument("--rounds", type=int, default=30, help="fresh processes of each (default %(default)s)")
+    parser = command_line.parser("cold_start", "Time cold starts.", rounds=30, least_rounds=2)
     parser.add_argument("--emulator", choices=sorted(EMULATORS), default="own")
-    parser.add_argument("--peer-python", type=program, default=sys.executable, help="that has the peers")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
+    command_line.add_peer_python(parser)
     parser.add_argument("--model", type=Path, default=MODEL, help="the .apr (default: the checked-in one)")
     options = parser.parse_args(arguments)
-    if options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
     try:
         path = run(
             rounds=options.rounds,

@@ -10,7 +10,6 @@ measured before of other sizes and threads is kept. Stored in bench/results/huge
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import random_llama, results
+from bench import command_line, random_llama, results
 from bench.llm import Worker, summaries
 from bench.machine import stamp
 from bench.summary import ratio
@@ -109,15 +108,13 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.huge_pages", description="Decode from huge pages.")
-    parser.add_argument("--peer-python", required=True, help="the interpreter that has llama_cpp")
-    parser.add_argument("--sizes", nargs="+", default=["110M", "1.1B"], choices=sorted(random_llama.SIZES))
-    parser.add_argument("--types", nargs="+", default=["Q4_K"])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default %(default)s)")
-    parser.add_argument("--models", type=Path, required=True, help="where the models are kept, and made if missing")
+    parser = command_line.parser("huge_pages", "Decode from huge pages.", rounds=7)
+    command_line.add_peer_python(parser, has="llama_cpp", is_required=True)
+    command_line.add_llamas(parser, "Q4_K")
+    command_line.add_threads(parser, 1, 2)
+    command_line.add_models(parser, is_required=True)
     options = parser.parse_args(arguments)
-    known: Any = results.read("huge_pages") or {}
+    known: Any = results.read("huge_pages", folder=options.results) or {}
     samples = known.get("samples", {})
     for size in options.sizes:
         for block in options.types:
@@ -138,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": samples,
         "summary": summaries(samples),
     }  # fmt: skip
-    print(f"[huge_pages] stored {results.write('huge_pages', result).name}", file=sys.stderr)
+    print(f"[huge_pages] stored {results.write('huge_pages', result, folder=options.results).name}", file=sys.stderr)
     return 0
 
 

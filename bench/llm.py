@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import random_llama, results
+from bench import command_line, random_llama, results
 from bench.machine import ROOT, stamp
 from bench.summary import Interval, ratio
 from realizar_lambda.formats import open_model
@@ -203,16 +203,13 @@ def progress(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.llm", description="Tokens per second beside llama.cpp's.")
-    parser.add_argument("--peer-python", required=True, help="the interpreter that has llama_cpp")
-    parser.add_argument("--sizes", nargs="+", default=["110M", "1.1B"], choices=sorted(random_llama.SIZES))
-    parser.add_argument("--types", nargs="+", default=list(DEFAULT_TYPES))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default %(default)s)")
+    parser = command_line.parser("llm", "Tokens per second beside llama.cpp's.", rounds=5)
+    command_line.add_peer_python(parser, has="llama_cpp", is_required=True)
+    command_line.add_llamas(parser, *DEFAULT_TYPES)
+    command_line.add_threads(parser, 1, 2)
+    command_line.add_models(parser)
     parser.add_argument("--depth", type=int, default=0, help="decode after so many tokens (default %(default)s)")
     parser.add_argument("--isa", help="force our kernel library")
-    parser.add_argument("--models", type=Path, help="where the models are kept; a temporary folder by default")
-    parser.add_argument("--results", type=Path, default=results.FOLDER)
     options = parser.parse_args(arguments)
     name = "llm" + (f"_{options.isa}" if options.isa else "") + (f"_depth{options.depth}" if options.depth else "")
     with tempfile.TemporaryDirectory() as temporary:

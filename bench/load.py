@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import random_llama, results
+from bench import command_line, random_llama, results
 from bench.llm_worker import token_ids
 from bench.machine import ROOT, stamp
 from bench.summary import ratio, summarise
@@ -173,20 +173,19 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description="From a file to its first token.")
-    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has llama_cpp")
-    parser.add_argument("--models", type=Path, default=Path(), help="where the model is kept, and made if missing")
+    parser = command_line.parser("load", "From a file to its first token.", rounds=11)
+    command_line.add_peer_python(parser, has="llama_cpp")
+    command_line.add_models(parser)
     parser.add_argument("--size", choices=sorted(random_llama.SIZES), default="1.1B")
     parser.add_argument("--type", default="Q4_K")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=11, help="counted rounds (default %(default)s)")
     parser.add_argument("--worker", choices=SAMPLES, help=argparse.SUPPRESS)
     parser.add_argument("path", nargs="?", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         print(json.dumps(SAMPLES[options.worker](options.path, options.threads)))
         return 0
-    path = options.models / f"llama-{options.size}-{options.type}.gguf"
+    path = (options.models or Path()) / f"llama-{options.size}-{options.type}.gguf"
     if not path.exists():
         random_llama.write(str(path), options.size, options.type, seed=1)
     samples = measure(path, options.threads, options.peer_python, options.rounds)
@@ -200,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": samples,
         "summary": {name: results.summaries(found) for name, found in samples.items()},
     }  # fmt: skip
-    print(f"[load] stored {results.write('load', result).name}", file=sys.stderr)
+    print(f"[load] stored {results.write('load', result, folder=options.results).name}", file=sys.stderr)
     return 0
 
 

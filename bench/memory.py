@@ -9,14 +9,13 @@ runtime client leaves cycles to the garbage collector. Stored in bench/results/m
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import results
+from bench import command_line, results
 from bench.contenders import (
     CONTENDERS,
     MODEL,
@@ -105,14 +104,15 @@ def progress(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description="Measure the handler's memory.")
-    parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each (default %(default)s)")
-    parser.add_argument("--predictions", type=int, default=100_000, help="of the long run (default %(default)s)")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
+    parser = command_line.parser("memory", "Measure the handler's memory.", rounds=5)
+    parser.add_argument(
+        "--predictions",
+        type=command_line.at_least(N_PREDICTIONS),
+        default=100_000,
+        help="of the long run (default %(default)s)",
+    )
     parser.add_argument("--models", type=Path, default=MODEL.parent, help="where the .apr files lie")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.predictions < N_PREDICTIONS:
-        parser.error(f"--rounds must be at least 1 and --predictions at least {N_PREDICTIONS}")
     env = {} if options.models == MODEL.parent else {"REALIZAR_MODELS_DIR": str(options.models)}
     try:
         path = run(rounds=options.rounds, n_growth=options.predictions, folder=options.results, env=env)

@@ -9,7 +9,6 @@ without either end: the model alone. Stored in bench/results/predict_latency.jso
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import subprocess
@@ -21,12 +20,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from bench import results
+from bench import command_line, results
 from bench.contenders import WrongAnswerError, can_import, write_peer_models
 from bench.latency_worker import BATCHES, INPUTS
 from bench.machine import ROOT, stamp
 from demo.digits import read_digits
-from lambda_emulator.environment import program
 
 MODELS = {
     "784-2": ("mnist_784x2.apr", 0),
@@ -187,14 +185,10 @@ def progress(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.predict_latency", description="Time predictions.")
-    parser.add_argument("--rounds", type=int, default=30, help="rounds of every contender (default %(default)s)")
-    parser.add_argument("--peer-python", type=program, default=sys.executable, help="that has the peers")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where to store (default bench/results)")
+    parser = command_line.parser("predict_latency", "Time predictions.", rounds=30, least_rounds=2)
+    command_line.add_peer_python(parser)
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="where the .apr files lie")
     options = parser.parse_args(arguments)
-    if options.rounds < 2:
-        parser.error(f"--rounds must be at least 2, got {options.rounds}")
     try:
         path = run(
             rounds=options.rounds, peer_python=options.peer_python, folder=options.results, models=options.models

@@ -9,7 +9,6 @@ model's are.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import machine, random_llama, results
+from bench import command_line, machine, random_llama, results
 from bench.summary import summarise
 
 WAYS = {"cold": "prompt computed", "file": "prefix mapped from a file", "warm": "second request of the process"}
@@ -112,13 +111,12 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.prefix", description="Measure what a prefix file saves.")
+    parser = command_line.parser("prefix", "Measure what a prefix file saves.", rounds=15)
     parser.add_argument("--size", choices=random_llama.SIZES, default="110M")
     parser.add_argument("--type", default="Q4_K")
     parser.add_argument("--tokens", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=15)
     chosen = parser.parse_args(arguments)
-    results.write("prefix", measure(chosen.size, chosen.type, chosen.tokens, chosen.rounds))
+    results.write("prefix", measure(chosen.size, chosen.type, chosen.tokens, chosen.rounds), folder=chosen.results)
     return 0
 
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from bench import results
+from bench import command_line, results
 from bench.machine import ROOT, stamp
 from bench.summary import ratio, summarise
 
@@ -200,10 +200,9 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.small_models", description="What a token costs around it.")
-    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has llama_cpp")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=15, help="counted rounds (default %(default)s)")
+    parser = command_line.parser("small_models", "What a token costs around it.", rounds=15)
+    command_line.add_peer_python(parser, has="llama_cpp")
+    command_line.add_threads(parser, 1, 2)
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -219,7 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": samples,
         "summary": {n_threads: results.summaries(found) for n_threads, found in samples.items()},
     }  # fmt: skip
-    print(f"[small_models] stored {results.write('small_models', result).name}", file=sys.stderr)
+    print(
+        f"[small_models] stored {results.write('small_models', result, folder=options.results).name}", file=sys.stderr
+    )
     return 0
 
 

@@ -10,7 +10,6 @@ before the first import of the tokenizer's library to the ids of a first short t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import machine, results
+from bench import command_line, machine, results
 from bench.summary import ratio, summarise
 
 TITLES = {"realizar": "realizar-lambda", "tokenizers": "tokenizers", "sentencepiece": "sentencepiece"}
@@ -222,10 +221,8 @@ def _timing(samples: Sequence[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.tokenization", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=11)
-    result = measure(parser.parse_args().rounds)
-    print(results.write("tokenization", result))
+    options = command_line.parser("tokenization", "Time tokenizers.", rounds=11).parse_args()
+    print(results.write("tokenization", measure(options.rounds), folder=options.results))
     print(json.dumps(table(results.read), indent=0))
 
 

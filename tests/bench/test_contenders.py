@@ -168,4 +168,4 @@ def test_the_benchmarks_refuse_too_few_rounds(capsys: pytest.CaptureFixture[str]
     for main in (cold_start.main, predict_latency.main):
         with pytest.raises(SystemExit):
             main(["--rounds", "1"])
-        assert "--rounds must be at least 2, got 1" in capsys.readouterr().err
+        assert "argument --rounds: must be at least 2, got 1" in capsys.readouterr().err

@@ -11,7 +11,9 @@ import pytest
 
 from bench import cold_model
 from bench.container_images import PACKAGED, PEERS, _write_context, available
-from bench.lambda_bench import MEASURES, against, checked, event_of, groups, table
+from bench.container_starts import MEASURES, checked, event_of, groups
+from bench.lambda_bench import against
+from bench.lambda_tables import table
 from demo.digits import read_digits
 from lambda_emulator import probe
 from lambda_emulator.container import cpu_share

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench import results
-from bench.lambda_bench import MEASURES
+from bench.container_starts import MEASURES
 from bench.quantization_error import TYPES as ENCODED_TYPES
 from bench.summary import summarise
 from bench.tables import TABLES, UnknownTableError, documents, rewritten

@@ -176,9 +176,20 @@ class Library:
 _loaded: dict[str, Library] = {}
 
 
+def wanted_isa(environ: os._Environ[str] | dict[str, str], machine: str) -> str | None:
+    """The library that REALIZAR_ISA names, or None for the best.
+
+    Where nothing is named and the process is to be frozen into a snapshot, it is the machine's least: a snapshot of
+    Lambda's is restored on whatever CPU is free, and a process cannot change its library.
+    """
+    least = ISAS.get(machine, ((None, ""),))[-1][0]
+    is_frozen = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+    return environ.get(ISA_VARIABLE) or (least if is_frozen else None)
+
+
 def library() -> Library:
-    """The library for this CPU, or the one that the environment variable REALIZAR_ISA names; loaded once."""
-    wanted = os.environ.get(ISA_VARIABLE) or None
+    """The library for this CPU, or the one that is wanted instead; loaded once."""
+    wanted = wanted_isa(os.environ, os.uname().machine)
     if (wanted or "") not in _loaded:
         isa = choose_isa(os.uname().machine, cpu_flags(), wanted)
         _loaded[wanted or ""] = Library(isa, _find(isa))

@@ -427,6 +427,30 @@ def test_a_containers_quota_bounds_the_cpus_where_the_kernel_has_the_old_interfa
     assert native.usable_cpus(((str(tmp_path / "cpu.max"),), paths)) == 64
 
 
+@pytest.mark.parametrize(
+    ("machine", "environ", "expected"),
+    [
+        ("x86_64", {}, None),
+        ("x86_64", {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}, None),
+        ("x86_64", {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}, "x86_64_v3"),
+        ("x86_64", {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "REALIZAR_ISA": "x86_64_v4"}, "x86_64_v4"),
+        ("x86_64", {"REALIZAR_ISA": "x86_64_v4"}, "x86_64_v4"),
+        ("aarch64", {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}, "aarch64"),
+        ("riscv64", {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}, None),
+    ],
+)
+def test_a_process_that_a_snapshot_is_taken_of_takes_the_least_library(
+    machine: str, environ: dict[str, str], expected: str | None
+) -> None:
+    assert native.wanted_isa(environ, machine) == expected
+
+
+def test_the_library_of_a_snapshot_is_the_least_one_for_real(tmp_path: Path) -> None:
+    path = tiny_classifiers.write_mlp(tmp_path / "tiny.apr")
+    environment = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", native.ISA_VARIABLE: ""}
+    assert python(PREDICT, path, environment=environment).split()[0] == native.ISAS[os.uname().machine][-1][0]
+
+
 @pytest.mark.parametrize("parks", [False, True])
 def test_a_team_dropped_without_dismissal_ends_its_threads(parks: bool) -> None:
     team = Team(3, native.library(), n_at_once=3)

@@ -2,8 +2,8 @@
 
 A restored process has the memory, the open maps and the threads of the one that was frozen: weights stay mapped, and
 seeds are drawn from the kernel for each request, so no two processes share one. What remains is the metrics' clock,
-and the CPU, which may be another: no library is run on a CPU that lacks its instructions (REALIZAR_ISA=x86_64_v3 makes
-snapshots that run wherever Lambda does).
+and the CPU, which may be another: a process that is to be frozen takes the least library, which runs wherever Lambda
+does (native.py); one that was told to take more is refused by a CPU that lacks its instructions.
 """
 
 from __future__ import annotations

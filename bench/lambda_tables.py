@@ -94,7 +94,8 @@ def image_table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
         *lines,
         "",
         f"The base image has {added['base'] / 1e6:.1f} MB. Ours holds the bytecode of the standard library's modules "
-        "that a start needs, the others' that of all modules.",
+        "that a start needs and the runtime client without its packages' tests and debuggers' symbols, the others the "
+        "bytecode of all modules and the client as it is installed.",
     ]
 
 

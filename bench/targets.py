@@ -144,26 +144,25 @@ TARGETS = (
         is_upper=True,
     ),
     Target("cold start, against ONNX Runtime", "cold_start", cold("realizar", "onnxruntime"), 0.5, is_upper=True),
-    Target(
-        "cold start in 128 MB, against an empty handler",
-        "lambda_bench",
-        in_container(128, "predict", "empty"),
-        1.2,
-        is_upper=True,
+    *(
+        Target(
+            f"cold start in {memory_mb:,} MB, against an empty handler",
+            "lambda_bench",
+            in_container(memory_mb, "predict", "empty"),
+            1.2,
+            is_upper=True,
+        )
+        for memory_mb in (128, 512, 1769)
     ),
-    Target(
-        "cold start in 1,769 MB, against an empty handler",
-        "lambda_bench",
-        in_container(1769, "predict", "empty"),
-        1.2,
-        is_upper=True,
-    ),
-    Target(
-        "cold start in 1,769 MB, against PyTorch",
-        "lambda_bench",
-        in_container(1769, "predict", "torch"),
-        1 / 20,
-        is_upper=True,
+    *(
+        Target(
+            f"cold start in {memory_mb:,} MB, against PyTorch",
+            "lambda_bench",
+            in_container(memory_mb, "predict", "torch"),
+            1 / 20,
+            is_upper=True,
+        )
+        for memory_mb in (512, 1769)
     ),
     Target(
         "first token in 128 MB, against an empty handler",

@@ -34,7 +34,7 @@ needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="no numba to
 V3, V4 = (X86[name].split() for name in ("x86_64_v3", "x86_64_v4"))
 
 
-def python(code: str, *arguments: str, environment: dict[str, str] | None = None, flags: tuple[str, ...] = ()) -> str:
+def python(code: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
     """What a fresh process prints; its stderr follows where it fails, and the tests look for their words in either."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("REALIZAR", "XDG"))}
     settings = {**inherited, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
@@ -42,7 +42,7 @@ def python(code: str, *arguments: str, environment: dict[str, str] | None = None
         if name in os.environ:
             settings[name] = os.environ[name]
     result = subprocess.run(
-        [sys.executable, *flags, "-c", code, *arguments],
+        [sys.executable, "-c", code, *arguments],
         env=settings | (environment or {}), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     return result.stdout if result.returncode == 0 else f"exit {result.returncode}\n{result.stderr}"
@@ -266,6 +266,7 @@ def test_a_library_built_by_an_earlier_first_use_is_found_in_the_users_cache(tmp
 
 
 FIRST_USE = "from realizar_lambda import native; native.library()"
+WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None; "
 
 
 @needs_numba
@@ -278,7 +279,7 @@ def test_a_first_use_without_a_c_compiler_says_what_to_install(tmp_path: Path) -
 
 def test_a_first_use_without_numba_says_what_to_install(tmp_path: Path) -> None:
     environment = {native.LIBRARY_VARIABLE: str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    found = python(FIRST_USE, environment=environment, flags=("-S",))
+    found = python(WITHOUT_NUMBA + FIRST_USE, environment=environment)
     assert "realizar_lambda.errors.BuildError: no kernel library" in found
     assert "pip install realizar-lambda[build]" in found
 

@@ -145,12 +145,12 @@ def test_random_weights_in_plain_types_are_exact(data_dir: Path, library: native
 def test_random_weights_in_quantised_types_are_no_less_exact_than_llama_cpps(
     data_dir: Path, library: native.Library, name: str
 ) -> None:
-    """llama.cpp's error is that of a prompt with an F32 cache, and so is ours held to it. The same model run token
-    by token, or with an F16 cache, rounds other activations up and down: another draw of the same error, within 5 %
-    and 10 %."""
+    """llama.cpp's error is that of a prompt with an F32 cache on x86_64, and so is ours held to it. The same model run
+    token by token, or by a library that adds in another order, or with an F16 cache, rounds other activations up and
+    down: another draw of the same error, within 5 %, 5 % and 10 %."""
     path, ids, expected, theirs = random_256(data_dir, name)
     model = LanguageModel.open(path, n_threads=1, library=library, cache_element="f32")
-    assert relative_rms(model.logits(ids), expected) <= theirs
+    assert relative_rms(model.logits(ids), expected) <= theirs * (1.0 if library.isa.startswith("x86_64") else 1.05)
     assert relative_rms(stepped(model, ids), expected) <= 1.05 * theirs
     halves = LanguageModel.open(path, n_threads=1, library=library)
     assert relative_rms(halves.logits(ids), expected) <= 1.1 * theirs

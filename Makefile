@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "error: venv failed; on Debian: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' wheel
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[build,dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[build,dev]'
 	@touch $@
 
 $(VENV)/.rie: $(VENV)/.installed

@@ -69,7 +69,11 @@ def main(arguments: list[str]) -> int:
         return 1
     print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB")
     if not options.pythons:
-        print("no bytecode in it: name the runtime's interpreter with --python for faster cold starts", file=sys.stderr)
+        print(
+            "no bytecode in it, so that every cold start compiles the modules: no --python names the runtime's "
+            "interpreter (make looks for python3.12 and python3.13 on PATH)",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -84,8 +84,11 @@ class Loop:
             self.serve_one(handler)
 
     def serve_one(self, handler: Handler) -> None:
-        """Answer one event. Exits where the Runtime API is not what it should be."""
-        asked = self._connection.exchange("GET", f"{PREFIX}/invocation/next")
+        """Answer one event. Exits where the Runtime API is not what it should be, or is gone, as emulators go first."""
+        try:
+            asked = self._connection.exchange("GET", f"{PREFIX}/invocation/next")
+        except ConnectionError as error:
+            sys.exit(f"the Runtime API is gone: {error}")
         headers = asked.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         if asked.status != 200 or not request_id or not _ID_CHARACTERS.issuperset(request_id):

@@ -272,6 +272,22 @@ def test_a_runtime_api_that_fails_ends_the_process(script, fault, tmp_path):
     assert fault in said
 
 
+def test_a_runtime_api_that_is_gone_ends_the_process_in_a_line(tmp_path):
+    class Gone(ScriptedServer):
+        """One event, and then nobody listens: what a local emulator looks like when it ends."""
+
+        def _serve(self):
+            super()._serve()
+            self._listener.close()
+
+    with Gone([event_answer(), answer(b"", "202 Accepted")]) as server:
+        process = run_against(server, tmp_path)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert said.startswith("the Runtime API is gone: ")
+    assert said.count("\n") == 1
+
+
 def test_an_answer_that_is_refused_is_logged_and_the_next_event_is_asked_for(tmp_path):
     refused = answer(b"too large", "413 Payload Too Large")
     with ScriptedServer([event_answer(), refused, answer(b"", "500 Over")]) as server:

@@ -1,5 +1,7 @@
 """Bytecode made while packaging, since nothing can be written where a function runs: unchecked, so no source is read.
 
+That of our package's modules is put into one file, from which a start is faster (realizar_lambda/bundle.py).
+
     python packaging/bytecode.py FOLDER                    all modules of a folder
     python packaging/bytecode.py FOLDER --standard ROOT    and, under ROOT, the standard library's that it starts with
 
@@ -18,7 +20,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from realizar_lambda import bundle  # noqa: E402  # which is all that it imports of the package, but for the version
+
 _UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
+_HEADER_BYTES = 16  # of a .pyc file: the interpreter's number, flags, the source's hash
 
 _STARTS_WITH = """
 import importlib, os, sys
@@ -50,6 +58,25 @@ def compile_folder(folder: Path, *, seen_at: str = "/var/task") -> int:
     return len(sources)
 
 
+def bundle_package(package: Path) -> int:
+    """Move the bytecode of a package's modules, all but what opens it, into the file for this interpreter; how many."""
+    modules = {}
+    for source in sorted(package.rglob("*.py")):
+        parts = source.relative_to(package.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        if name in (package.name, bundle.__name__):
+            continue
+        cached = Path(importlib.util.cache_from_source(str(source)))
+        modules[name] = cached.read_bytes()[_HEADER_BYTES:], is_package
+        cached.unlink()
+    (package / bundle.file_name()).write_bytes(bundle.packed(modules))
+    for folder in sorted(package.rglob("__pycache__"), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return len(modules)
+
+
 def standard_modules(folder: Path) -> list[Path]:
     """The standard library's files that a function in `folder` has loaded once it answered."""
     result = subprocess.run(
@@ -78,6 +105,9 @@ def main(arguments: list[str]) -> int:
     if sys.flags.hash_randomization:
         os.execve(sys.executable, [sys.executable, __file__, *arguments], {**os.environ, "PYTHONHASHSEED": "0"})
     print(f"bytecode of {compile_folder(options.folder)} modules", file=sys.stderr)
+    package = options.folder / bundle.__name__.partition(".")[0]
+    if package.is_dir():
+        print(f"{bundle_package(package)} of them in one file", file=sys.stderr)
     if options.standard is not None:
         n = compile_standard(options.folder, options.standard)
         print(f"bytecode of {n} modules of the standard library", file=sys.stderr)

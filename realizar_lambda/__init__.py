@@ -11,7 +11,11 @@ Names are looked up when they are first used, so importing the package costs nex
 
 from __future__ import annotations
 
-from realizar_lambda.version import __version__
+from realizar_lambda import bundle as _bundle
+
+_bundle.install(__path__[0])
+
+from realizar_lambda.version import __version__  # noqa: E402  # it may lie in the bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

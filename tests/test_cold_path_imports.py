@@ -54,14 +54,14 @@ HANDLERS = {
         "/predict",
         {"features": [0.5] * 784, "options": {"return_probabilities": True}},
         ("realizar_lambda.tokenizers", "realizar_lambda.generation", "realizar_lambda.sampling"),
-        41,
+        42,
     ),
     "generate": (
         STORIES,
         "/generate",
         {"prompt": "Once upon a time", "max_tokens": 1},
         ("realizar_lambda.classification", "realizar_lambda.formats.apr_v2", "realizar_lambda.formats.safetensors"),
-        73,
+        74,
     ),
 }
 

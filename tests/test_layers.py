@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "realizar_lambda"
 
 LAYERS = {
-    **dict.fromkeys(("errors", "blocks", "json_codec", "record", "tensor", "ops", "version"), 0),
+    **dict.fromkeys(("bundle", "errors", "blocks", "json_codec", "record", "tensor", "ops", "version"), 0),
     **dict.fromkeys(("calling", "native", "formats", "tokenizers"), 1),
     **dict.fromkeys(("architectures", "builder", "chat", "program", "sampling", "session"), 2),
     **dict.fromkeys(("generation", "classification", "language_model", "loading"), 3),

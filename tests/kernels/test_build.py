@@ -121,7 +121,7 @@ def test_no_record_is_not_current(tmp_path: Path) -> None:
 def test_a_change_of_any_source_changes_the_hash(tmp_path: Path, changed: str) -> None:
     package = tmp_path / "realizar_lambda"
     shutil.copytree(build.PACKAGE / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py", "ops.py", "blocks.py", "version.py"):
+    for name in ("__init__.py", "bundle.py", "errors.py", "ops.py", "blocks.py", "version.py"):
         shutil.copy(build.PACKAGE / name, package / name)
     code = "from realizar_lambda.kernels import build; print(build.source_hash())"
     assert python("-B", "-c", code, root=tmp_path).stdout.strip() == build.source_hash()

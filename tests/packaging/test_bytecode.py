@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from bytecode import compile_file, compile_folder, standard_modules
+from bytecode import bundle_package, compile_file, compile_folder, standard_modules
+
+from realizar_lambda import bundle
 
 
 @pytest.fixture
@@ -47,6 +49,22 @@ def test_two_compilations_in_different_processes_give_the_same_bytes(folder: Pat
         subprocess.run(command, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True)
         found.add(cached(folder / "inner" / "two.py").read_bytes())
     assert len(found) == 1
+
+
+def test_a_packages_bytecode_goes_into_one_file_but_for_what_opens_it(folder: Path) -> None:
+    package = folder / "realizar_lambda"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__", "bundle", "one", "inner/__init__"):
+        (package / f"{name}.py").write_text(f"NAME = {name!r}\n")
+    compile_folder(folder)
+    expected = cached(package / "one.py").read_bytes()[16:]
+    assert bundle_package(package) == 2
+    assert {path.name.partition(".")[0] for path in package.rglob("*.pyc")} == {"__init__", "bundle"}
+    assert not (package / "inner" / "__pycache__").exists()
+    content = (package / bundle.file_name()).read_bytes()
+    assert content.endswith(expected)
+    assert content.startswith(importlib.util.MAGIC_NUMBER)
+    assert cached(folder / "one.py").exists()
 
 
 def test_a_syntax_error_names_the_file(tmp_path: Path) -> None:

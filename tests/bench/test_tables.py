@@ -132,7 +132,7 @@ def stored() -> dict[str, dict[str, Any]]:
         "lambda_bench": {
             **STAMP,
             "settings": {},
-            "sizes": {"128": container, "1769": container},
+            "sizes": {"128": container, "512": container, "1769": container},
             "added_bytes": {"base": 190_000_000, "empty": 15_000_000, "predict": 14_000_000, "torch": 900_000_000},
         },
         "cold_model": {

@@ -11,7 +11,6 @@ time. Stored in bench/results/prompt_lookup.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import random_llama, results
+from bench import command_line, random_llama, results
 from bench.machine import ROOT, stamp
 from bench.summary import ratio
 from realizar_lambda.language_model import LanguageModel
@@ -111,18 +110,17 @@ def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.prompt_lookup", description="Measure prompt lookup.")
-    parser.add_argument("--models", type=Path, required=True, help="where the random models are kept, made if missing")
-    parser.add_argument("--sizes", nargs="*", default=["110M", "1.1B"], choices=sorted(random_llama.SIZES))
-    parser.add_argument("--type", default="Q4_K")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default %(default)s)")
+    parser = command_line.parser("prompt_lookup", "Measure prompt lookup.", rounds=7)
+    command_line.add_llamas(parser, "Q4_K")
+    command_line.add_threads(parser, 1, 2)
+    command_line.add_models(parser, is_required=True)
     options = parser.parse_args(arguments)
     paths = {"stories-q4_k": ROOT / "models" / "stories-q4_k.gguf"}
     for size in options.sizes:
-        path = paths[f"random {size} {options.type}"] = options.models / f"llama-{size}-{options.type}.gguf"
-        if not path.exists():
-            random_llama.write(str(path), size, options.type, seed=1)
+        for block in options.types:
+            path = paths[f"random {size} {block}"] = options.models / f"llama-{size}-{block}.gguf"
+            if not path.exists():
+                random_llama.write(str(path), size, block, seed=1)
     samples: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     for model, path in paths.items():
         for n_threads in options.threads:
@@ -142,7 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for model, by_threads in samples.items()
         },
     }
-    print(f"[prompt_lookup] stored {results.write('prompt_lookup', result).name}", file=sys.stderr)
+    print(
+        f"[prompt_lookup] stored {results.write('prompt_lookup', result, folder=options.results).name}", file=sys.stderr
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ Modes and times are fixed, so that equal sources make equal layers and archives,
 from __future__ import annotations
 
 import argparse
+import marshal
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from realizar_lambda.kernels.build import default_targets, is_current  # noqa: E402  # it imports no compiler
+from realizar_lambda.tokenizers.pretokenizer_table import FAMILIES  # noqa: E402
+from realizar_lambda.tokenizers.stage_compiler import compile_stages  # noqa: E402
 
 EPOCH = 946_684_800
 """The time of every packaged file, 2000-01-01 in UTC: past the earliest that a zip can say."""
@@ -34,6 +37,10 @@ NOT_SERVED = (
 """Build time, offline work and the command line: no request reaches them."""
 
 NATIVE = "realizar_lambda/_native"
+
+PRETOKENIZERS = "realizar_lambda/tokenizers/pretokenizers.bin"
+COMPILED = ("gpt-2", "llama-bpe", "qwen2")
+"""The pre-tokenizers that most models have, those that come with it among them: 55 kB each."""
 
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 """Lambda's name of an architecture, and the machine's own."""
@@ -60,7 +67,15 @@ def lay_out_code(
                 _copy(path, output / relative)
     for library in current_libraries(native or source / NATIVE, architecture or own_architecture()):
         _copy(library, output / NATIVE / library.name)
+    (output / PRETOKENIZERS).write_bytes(compiled_pretokenizers())
     _copy(source / "LICENSE", output / "LICENSE")
+
+
+def compiled_pretokenizers() -> bytes:
+    """What `realizar_lambda/tokenizers/pretokenizer.py` reads; the marshalling's second version refers to no objects,
+    whose number of uses would be seen in the bytes."""
+    chosen = [FAMILIES[name].stages for name in COMPILED]
+    return marshal.dumps({tuple(map(tuple, stages)): compile_stages(stages) for stages in chosen}, 2)
 
 
 def current_libraries(folder: Path, architecture: str) -> list[Path]:

@@ -61,7 +61,7 @@ HANDLERS = {
         "/generate",
         {"prompt": "Once upon a time", "max_tokens": 1},
         ("realizar_lambda.classification", "realizar_lambda.formats.apr_v2", "realizar_lambda.formats.safetensors"),
-        74,
+        75,
     ),
 }
 

@@ -261,11 +261,11 @@ class Vocabulary:
     def use_splitter(self, splitter: PreTokenizer) -> None:
         """Split text before merging."""
         self._kept["splitter"] = splitter
-        self._keep("class_index", splitter.classes.index)
-        self._keep("class_pages", splitter.classes.pages)
+        self._keep("class_index", splitter.class_index)
+        self._keep("class_pages", splitter.class_pages)
         self._keep("byte_classes", splitter.byte_classes)
         self._keep("stages", splitter.stages)
-        self._set(n_classes=splitter.classes.n_classes, n_stages=splitter.n_stages)
+        self._set(n_classes=splitter.n_classes, n_stages=splitter.n_stages)
 
     def split(self, text: bytes) -> list[bytes]:
         """The pieces of valid UTF-8 within which `encode` merges."""

@@ -151,6 +151,9 @@ TILE_VECTORS = 2
 MIN_TILE_TOKENS = 6
 MAX_LANES = 16
 
+# The most rows of plain weights that are multiplied with a tile's tokens before the next tokens are read.
+BAND_ROWS = 16
+
 # Positions that attention takes at a time.
 ATTENTION_BLOCK = 32
 
@@ -229,7 +232,7 @@ def abi() -> int:
 
     tables = (_DECLARED, EXPORTS, LEXICON, LEXICON_FLAGS, STAGE, _SAMPLING)
     sizes = (
-        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, ATTENTION_BLOCK, TEAM_WORDS, LEXICON_BATCH, CROWDED,
-        AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
+        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, BAND_ROWS, ATTENTION_BLOCK, TEAM_WORDS, LEXICON_BATCH,
+        CROWDED, AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
     )  # fmt: skip
     return crc32(repr((tables, sizes)).encode())

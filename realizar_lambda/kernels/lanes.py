@@ -6,6 +6,7 @@ even_quarters(a, b), odd_quarters(a, b)
 spread(T, v, first, step, times)       lanes first, first + step, ... of v, each `times` times over
 bits_to_bytes(bits)                    an int32's bits as 32 lanes of 0 or -1
 lookup(values)                         a function from lanes 0 to 15 to one of 16 int8 values
+transposed(a, b, c, d)                 four vectors of four lanes: the first lanes of all, the second ones, ...
 """
 
 from __future__ import annotations
@@ -117,3 +118,17 @@ def lookup(values):
         return kind(kind), codegen
 
     return find
+
+
+@intrinsic
+def transposed(typingctx, a, b, c, d):
+    """Four vectors of four lanes, rows of a square, as its columns."""
+    result = types.UniTuple(vector(a.element, 4), 4)
+
+    def codegen(context, builder, sig, args):
+        evens, odds = (0, 4, 1, 5), (2, 6, 3, 7)
+        pairs = [shuffled(builder, args[i], args[i + 2], lanes) for i in (0, 1) for lanes in (evens, odds)]
+        columns = [shuffled(builder, pairs[i], pairs[i + 2], lanes) for i in (0, 1) for lanes in (evens, odds)]
+        return context.make_tuple(builder, result, columns)
+
+    return result(a, b, c, d), codegen

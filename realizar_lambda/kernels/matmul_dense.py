@@ -1,62 +1,61 @@
 """out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, weight unquantised.
 
 Few tokens: each row is dotted with each token; the weights are read once, straight from the file. Many tokens:
-R rows, unpacked into scratch where they are not F32, are multiplied with V vectors of tokens at a time in a register
-tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded weight V * LANES
-times. Threads split the rows in multiples of R, so an output never depends on how many threads there are.
+a band of rows is unpacked into scratch where it is not F32, then R rows are multiplied with V vectors of tokens at a
+time in a register tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded
+weight V * LANES times. All the band's rows take a tile's tokens before the next tokens are read.
+Threads split the rows in multiples of four, and an output's sum has one order wherever its row lies in a tile, so
+that it never depends on how many threads there are.
 
 A sparse matmul first lists the columns (for few tokens: the vectors of columns) where x is not all zero, and takes
 only those: a picture's black pixels cost nothing.
 
-A thread's scratch (`scratch_bytes`) holds, for R rows: f32 weights, the spilled tile, the list of columns.
+A thread's scratch (`scratch_bytes`) holds, for a band: f32 weights, the spilled tiles, the list of columns.
 """
 
 from __future__ import annotations
 
 from numba import types
 
+from realizar_lambda import ops
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, padded
 from realizar_lambda.kernels.block_types import dense
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.matmul_rows import I64, NARROW, WIDE, R, V, copy_out, first_row, rest
+from realizar_lambda.kernels.matmul_rows import I64, copy_rows, first_row, rest
 from realizar_lambda.kernels.memory import at, cast, f32p, i32p, u8p
-from realizar_lambda.kernels.tile import outer, spill, zero
+from realizar_lambda.kernels.tile import Tile, outer, spill, zero
 from realizar_lambda.kernels.vectors import LANES, bitcast, largest, load, splat, vector
 
+R, V = 6 if LANES == 8 else 8, ops.TILE_VECTORS
+"""6 x 2 sums, two vectors of tokens and a weight are 15 of x86_64_v3's 16 registers; the others have 32."""
+BAND = 2 * R
+WIDE, NARROW = Tile(R, V), Tile(R, 1)
 F32V, I32V = vector("f32", LANES), vector("i32", LANES)
 DENSE = {name: getattr(dense, name) for name in ("F32", "F16", "BF16")}
 
 
-def _dense_tile(tile):
-    @kernel(tile, f32p, f32p, I64)
-    def multiply(weights, x, n_columns):
+def _product(tile, is_sparse):
+    """Spills the product of a tile's rows and vectors: of all columns, or of those in a list."""
+
+    @kernel(types.void, f32p, f32p, f32p, i32p, I64, I64)
+    def multiply(out, weights, x, places, n_places, n_columns):
         result = zero(tile)
         k = 0
-        while k + 4 <= n_columns:
-            result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 4)
-            k += 4
-        while k < n_columns:
-            result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 1)
-            k += 1
-        return result
+        if is_sparse and n_places < n_columns:
+            while k < n_places:
+                result = outer(result, weights, I64(places[k]), n_columns, 1, x, n_columns * LANES, 1)
+                k += 1
+        else:
+            while k + 4 <= n_columns:
+                result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 4)
+                k += 4
+            while k < n_columns:
+                result = outer(result, weights, k, n_columns, 1, x, n_columns * LANES, 1)
+                k += 1
+        spill(result, out)
 
     return multiply
-
-
-def _sparse_tile(tile):
-    @kernel(tile, f32p, f32p, i32p, I64, I64)
-    def multiply(weights, x, places, n_places, n_columns):
-        result = zero(tile)
-        for place in range(n_places):
-            result = outer(result, weights, I64(places[place]), n_columns, 1, x, n_columns * LANES, 1)
-        return result
-
-    return multiply
-
-
-_dense_wide, _dense_narrow = _dense_tile(WIDE), _dense_tile(NARROW)
-_sparse_wide, _sparse_narrow = _sparse_tile(WIDE), _sparse_tile(NARROW)
 
 
 @kernel(I32V, f32p, I64)
@@ -91,6 +90,7 @@ def list_columns(places, interleaved, n_columns, n_vectors):
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
     unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
+    multiply_wide, multiply_narrow = _product(WIDE, is_sparse), _product(NARROW, is_sparse)
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -99,18 +99,18 @@ def _matmul(name, kernels, is_sparse):
         row_bytes = n_columns * element_bytes
         begin, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         weights = cast(f32p, at(scratch, thread * scratch_bytes))
-        spilled = at(weights, R * n_columns * 4)
-        places = cast(i32p, at(spilled, R * V * LANES * 4))
+        spilled = at(weights, BAND * n_columns * 4)
+        places = cast(i32p, at(spilled, BAND * V * LANES * 4))
         n_places = I64(0)
         if n_tokens < MIN_TILE:
             for token in range(n_tokens):
                 x_token = at(x, token * n_columns * 4)
                 if is_sparse:
                     n_places = list_vectors(places, x_token, n_columns)
-                for row in range(begin, end, R):
-                    n = min(R, end - row)
+                for row in range(begin, end, 4):
+                    n = min(4, end - row)
                     source = at(weight, row * row_bytes)
-                    if is_sparse and n == R:
+                    if is_sparse and n == 4:
                         sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
                     else:
                         for r in range(n):
@@ -123,31 +123,27 @@ def _matmul(name, kernels, is_sparse):
         n_vectors = padded(n_tokens) // LANES
         if is_sparse:
             n_places = list_columns(places, interleaved, n_columns, n_vectors)
-        for row in range(begin, end, R):
-            rows = weights
-            if is_f32 and row + R <= n_rows:
-                rows = cast(f32p, at(weight, row * row_bytes))
-            else:
-                for r in range(R):
-                    source = at(weight, min(row + r, n_rows - 1) * row_bytes)
-                    unpack(at(weights, r * n_columns * 4), source, n_columns)
+        for row in range(begin, end, BAND):
+            last = min(row + BAND, end)
+            for r in range(0, last - row, R):
+                if not (is_f32 and row + r + R <= n_rows):
+                    for i in range(r, r + R):
+                        source = at(weight, min(row + i, n_rows - 1) * row_bytes)
+                        unpack(at(weights, i * n_columns * 4), source, n_columns)
             v = 0
             while v < n_vectors:
-                x_place = at(interleaved, v * n_columns * LANES * 4)
-                if v + V <= n_vectors:
-                    if is_sparse:
-                        spill(_sparse_wide(rows, x_place, places, n_places, n_columns), spilled)
+                n = V if v + V <= n_vectors else 1
+                tokens = at(interleaved, v * n_columns * LANES * 4)
+                for r in range(0, last - row, R):
+                    rows, sums = at(weights, r * n_columns * 4), at(spilled, r * n * LANES * 4)
+                    if is_f32 and row + r + R <= n_rows:
+                        rows = cast(f32p, at(weight, (row + r) * row_bytes))
+                    if n == V:
+                        multiply_wide(sums, rows, tokens, places, n_places, n_columns)
                     else:
-                        spill(_dense_wide(rows, x_place, n_columns), spilled)
-                    copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
-                    v += V
-                else:
-                    if is_sparse:
-                        spill(_sparse_narrow(rows, x_place, places, n_places, n_columns), spilled)
-                    else:
-                        spill(_dense_narrow(rows, x_place, n_columns), spilled)
-                    copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
-                    v += 1
+                        multiply_narrow(sums, rows, tokens, places, n_places, n_columns)
+                copy_rows(out, bias, residual, spilled, n * LANES, v * LANES, n_tokens, row, last, out_stride)
+                v += n
 
     matmul.__name__ = f"{'sparse_' if is_sparse else ''}matmul_{name}"
     op(f32p, f32p, u8p, u8p, f32p, f32p, u8p)(matmul)

@@ -9,11 +9,12 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import address_of, f32p
+from realizar_lambda.kernels.lanes import transposed
+from realizar_lambda.kernels.memory import address_of, at, f32p
 from realizar_lambda.kernels.tile import Tile
-from realizar_lambda.kernels.vectors import LANES
+from realizar_lambda.kernels.vectors import LANES, load, splat, store, vector
 
-I64 = types.int64
+I64, QUAD = types.int64, vector("f32", 4)
 R, V = ops.TILE_ROWS, ops.TILE_VECTORS
 WIDE, NARROW = Tile(R, V), Tile(R, 1)
 
@@ -47,12 +48,44 @@ def rest(bias, residual, row, place):
     return value
 
 
+@kernel(QUAD, f32p, f32p, I64, I64)
+def rest4(bias, residual, row, place):
+    """`rest` of four rows that follow one another."""
+    values = splat(QUAD, 0.0)
+    if address_of(bias) != 0:
+        values = values + load(QUAD, bias, row)
+    if address_of(residual) != 0:
+        values = values + load(QUAD, residual, place)
+    return values
+
+
+@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
+def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, out_stride):
+    """Transpose spilled (end - row, width) to out[token ..., row ...], where there are such tokens, by fours."""
+    n = min(width, n_tokens - token)
+    for t in range(0, n, 4):
+        for r in range(0, end - row, 4):
+            sums, place = at(spilled, (r * width + t) * 4), (token + t) * out_stride + row + r
+            if t + 4 <= n and row + r + 4 <= end:
+                a, b = load(QUAD, sums, 0), load(QUAD, sums, width)
+                c, d = load(QUAD, sums, 2 * width), load(QUAD, sums, 3 * width)
+                a, b, c, d = transposed(a, b, c, d)
+                store(out, place, a + rest4(bias, residual, row + r, place))
+                place += out_stride
+                store(out, place, b + rest4(bias, residual, row + r, place))
+                place += out_stride
+                store(out, place, c + rest4(bias, residual, row + r, place))
+                place += out_stride
+                store(out, place, d + rest4(bias, residual, row + r, place))
+            else:
+                for i in range(min(4, n - t)):
+                    for j in range(min(4, end - row - r)):
+                        here = place + i * out_stride + j
+                        out[here] = sums[j * width + i] + rest(bias, residual, row + r + j, here)
+
+
 @kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
 def copy_out(out, bias, residual, spilled, n_vectors, token, n_tokens, row, n_rows, out_stride):
     """Transpose a spilled tile (R, n_vectors, LANES) to out[token + lane, row + r], where those exist."""
-    n = min(n_vectors * LANES, n_tokens - token)
-    rows = min(R, n_rows - row)
-    for lane in range(n):
-        for r in range(rows):
-            place = (token + lane) * out_stride + row + r
-            out[place] = spilled[r * n_vectors * LANES + lane] + rest(bias, residual, row + r, place)
+    end = min(row + R, n_rows)
+    copy_rows(out, bias, residual, spilled, n_vectors * LANES, token, n_tokens, row, end, out_stride)

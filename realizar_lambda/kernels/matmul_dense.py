@@ -25,7 +25,7 @@ from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.matmul_rows import I64, copy_rows, first_row, rest
 from realizar_lambda.kernels.memory import at, cast, f32p, i32p, u8p
 from realizar_lambda.kernels.tile import Tile, outer, spill, zero
-from realizar_lambda.kernels.vectors import LANES, bitcast, largest, load, splat, vector
+from realizar_lambda.kernels.vectors import LANES, any_set, bitcast, load, splat, vector
 
 R, V = 6 if LANES == 8 else 8, ops.TILE_VECTORS
 """6 x 2 sums, two vectors of tokens and a weight are 15 of x86_64_v3's 16 registers; the others have 32."""
@@ -58,6 +58,9 @@ def _product(tile, is_sparse):
     return multiply
 
 
+PRODUCTS = {is_sparse: (_product(WIDE, is_sparse), _product(NARROW, is_sparse)) for is_sparse in (False, True)}
+
+
 @kernel(I32V, f32p, I64)
 def bits_but_sign(x, i):
     """The bits of LANES values from x[i] on: 0 only for zeros."""
@@ -70,7 +73,7 @@ def list_vectors(places, x, n_columns):
     n = 0
     for vector_ in range(n_columns // LANES):
         places[n] = types.int32(vector_ * LANES)
-        n += 1 if largest(bits_but_sign(x, vector_ * LANES)) > 0 else 0
+        n += 1 if any_set(bits_but_sign(x, vector_ * LANES)) else 0
     return n
 
 
@@ -83,14 +86,14 @@ def list_columns(places, interleaved, n_columns, n_vectors):
         for v in range(n_vectors):
             bits = bits | bits_but_sign(interleaved, (v * n_columns + column) * LANES)
         places[n] = types.int32(column)
-        n += 1 if largest(bits) > 0 else 0
+        n += 1 if any_set(bits) else 0
     return n
 
 
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
     unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
-    multiply_wide, multiply_narrow = _product(WIDE, is_sparse), _product(NARROW, is_sparse)
+    multiply_wide, multiply_narrow = PRODUCTS[is_sparse]
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,

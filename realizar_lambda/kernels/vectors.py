@@ -13,6 +13,7 @@
     minimum, maximum             lane by lane; the second operand where one is NaN (x86's rule)
     lane(v, 3)                   one scalar
     total(v), largest(v)         over the lanes, pairwise, in one fixed order
+    any_set(v)                   whether integer lanes hold anything but zeros
 
 A vector type is `vector(element, lanes)`. The native width of the target is `LANES` f32.
 """
@@ -339,3 +340,14 @@ def _largest(builder, kind, a, b):
 
 total = _reduction(_sum)
 largest = _reduction(_largest)
+
+
+@intrinsic
+def any_set(typingctx, value):
+    """Whether any bit of any integer lane is set."""
+
+    def codegen(context, builder, sig, args):
+        bits = call_llvm(builder, f"llvm.vector.reduce.or.{_name(value)}", value.llvm.element, args)
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(value), codegen

@@ -1,6 +1,6 @@
 """From decorated Python functions to one shared library: the only file that knows how that is done.
 
-    @kernel(result, *arguments)     a function other kernels may call
+    @kernel(result, *arguments)     a function other kernels may call; with is_apart=True never inlined into them
     @op                             a kernel that runs one operation of `ops.OPS`; its parameters are the fields
                                     of the record, then n_tokens, position, thread, n_threads
     @export                         a kernel with a C name out of `ops.EXPORTS`
@@ -35,7 +35,8 @@ POINTERS = (u8p, i8p, u16p, i32p, i64p, f32p, f64p)
 
 _ops: dict[str, object] = {}
 _exports: dict[str, object] = {}
-_op_symbols: set[str] = set()
+_apart: set[str] = set()
+"""Symbols of functions that stay functions of their own."""
 
 
 def _flags():
@@ -50,8 +51,11 @@ def _flags():
     return flags
 
 
-def kernel(result, *arguments):
-    """Declare a function that kernels may call, with numba types for its result and arguments."""
+def kernel(result, *arguments, is_apart=False):
+    """Declare a function that kernels may call, with numba types for its result and arguments.
+
+    Apart from its callers where these are many and its work is long: the library holds its code once.
+    """
 
     def register(function):
         if len(inspect.signature(function).parameters) != len(arguments):
@@ -66,6 +70,8 @@ def kernel(result, *arguments):
         @lower_builtin(function, *arguments)
         def lower(context, builder, sig, args):
             compiled = context.compile_subroutine(builder, function, sig, flags=_flags())
+            if is_apart:
+                _apart.add(compiled.fndesc.llvm_func_name)
             return context.call_internal(builder, compiled.fndesc, sig, args)
 
         function.signature = signature(result, *arguments)
@@ -139,7 +145,7 @@ def _field(context, builder, record, word, kind):
 def _call(context, builder, function, values):
     """Call a kernel, ignoring its status: kernels raise nothing."""
     compiled = context.compile_subroutine(builder, function, function.signature, flags=_flags())
-    _op_symbols.add(compiled.fndesc.llvm_func_name)
+    _apart.add(compiled.fndesc.llvm_func_name)
     context.call_internal_no_propagate(builder, compiled.fndesc, function.signature, values)
 
 
@@ -211,7 +217,7 @@ def _optimised(text: str) -> bytes:
     for function in module.functions:
         if not function.is_declaration:
             function.linkage = "external" if function.name in _exports else "internal"
-            if function.name in _op_symbols:  # one huge function would share its registers among all operations
+            if function.name in _apart:  # of operations too: one huge function would share its registers among them
                 function.add_function_attribute("noinline")
     for variable in module.global_variables:
         if not variable.is_declaration:

@@ -59,7 +59,7 @@ def rest4(bias, residual, row, place):
     return values
 
 
-@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
+@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64, is_apart=True)
 def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, out_stride):
     """Transpose spilled (end - row, width) to out[token ..., row ...], where there are such tokens, by fours."""
     n = min(width, n_tokens - token)

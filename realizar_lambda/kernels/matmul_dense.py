@@ -30,7 +30,8 @@ from realizar_lambda.kernels.vectors import LANES, any_set, bitcast, load, splat
 R, V = 6 if LANES == 8 else 8, ops.TILE_VECTORS
 """6 x 2 sums, two vectors of tokens and a weight are 15 of x86_64_v3's 16 registers; the others have 32."""
 BAND = 2 * R
-WIDE, NARROW = Tile(R, V), Tile(R, 1)
+WIDE, NARROW, SHORT = Tile(R, V), Tile(R, 1), Tile(2, V)
+"""The tile of most tokens, of the last ones, and of most tokens with the last one or two rows."""
 F32V, I32V = vector("f32", LANES), vector("i32", LANES)
 DENSE = {name: getattr(dense, name) for name in ("F32", "F16", "BF16")}
 
@@ -58,7 +59,7 @@ def _product(tile, is_sparse):
     return multiply
 
 
-PRODUCTS = {is_sparse: (_product(WIDE, is_sparse), _product(NARROW, is_sparse)) for is_sparse in (False, True)}
+PRODUCTS = {is_sparse: [_product(tile, is_sparse) for tile in (WIDE, NARROW, SHORT)] for is_sparse in (False, True)}
 
 
 @kernel(I32V, f32p, I64)
@@ -93,7 +94,7 @@ def list_columns(places, interleaved, n_columns, n_vectors):
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
     unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
-    multiply_wide, multiply_narrow = PRODUCTS[is_sparse]
+    multiply_wide, multiply_narrow, multiply_short = PRODUCTS[is_sparse]
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -141,7 +142,9 @@ def _matmul(name, kernels, is_sparse):
                     rows, sums = at(weights, r * n_columns * 4), at(spilled, r * n * LANES * 4)
                     if is_f32 and row + r + R <= n_rows:
                         rows = cast(f32p, at(weight, (row + r) * row_bytes))
-                    if n == V:
+                    if n == V and last - row - r <= 2:
+                        multiply_short(sums, rows, tokens, places, n_places, n_columns)
+                    elif n == V:
                         multiply_wide(sums, rows, tokens, places, n_places, n_columns)
                     else:
                         multiply_narrow(sums, rows, tokens, places, n_places, n_columns)

@@ -121,6 +121,10 @@ def random_256(data_dir: Path, name: str) -> tuple[str, list[int], np.ndarray, f
     return str(folder / f"{name}.gguf"), stored["prompt_ids"], logits, stored["oracle_relative_rms_error_to_f64"]
 
 
+OTHER_DRAWS = {("aarch64", "llama-Q5_1"): 1.03, ("aarch64", "llama-Q4_0"): 1.03}
+"""What they were found to be is 1.027 and 1.016 of llama.cpp's error; every other file is at or under it."""
+
+
 def stepped(model: LanguageModel, ids: list[int]) -> np.ndarray:
     context = model.context(len(ids))
     return np.stack([np.asarray(context.evaluate([token_id])).copy() for token_id in ids])
@@ -146,11 +150,11 @@ def test_random_weights_in_quantised_types_are_no_less_exact_than_llama_cpps(
     data_dir: Path, library: native.Library, name: str
 ) -> None:
     """llama.cpp's error is that of a prompt with an F32 cache on x86_64, and so is ours held to it. The same model run
-    token by token, or by a library that adds in another order, or with an F16 cache, rounds other activations up and
-    down: another draw of the same error, within 5 %, 5 % and 10 %."""
+    token by token, or with an F16 cache, rounds other activations up and down: another draw of the same error, within
+    5 % and 10 %; and so do two files by the library of another machine, which adds in another order."""
     path, ids, expected, theirs = random_256(data_dir, name)
     model = LanguageModel.open(path, n_threads=1, library=library, cache_element="f32")
-    assert relative_rms(model.logits(ids), expected) <= theirs * (1.0 if library.isa.startswith("x86_64") else 1.05)
+    assert relative_rms(model.logits(ids), expected) <= theirs * OTHER_DRAWS.get((library.isa, name), 1.0)
     assert relative_rms(stepped(model, ids), expected) <= 1.05 * theirs
     halves = LanguageModel.open(path, n_threads=1, library=library)
     assert relative_rms(halves.logits(ids), expected) <= 1.1 * theirs

@@ -119,7 +119,7 @@ def test_quantised_activations_cost_no_more_than_half_a_code_each(library: nativ
 
 @pytest.mark.parametrize("block", ops.MATMUL_BLOCKS)
 def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(library: native.Library, block: str) -> None:
-    n_columns = BLOCKS[block].n_elements * 3
+    n_columns = 256 * 2 + BLOCKS[block].n_elements * 3  # whole blocks of 256, and small ones after them
     stored, x = weight(block, 6, n_columns), activations(n_columns)
     program, buffer = matmul(stored)
     found = dict(zip(N_TOKENS, outputs(program, library, {buffer: x}), strict=True))

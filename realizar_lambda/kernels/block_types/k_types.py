@@ -196,6 +196,6 @@ def _q6_scales(block):
 
 Q2_K = groups_of_16(84, 4, _q2_chunk, _q2_scales, offset=0.0)
 Q3_K = groups_of_16(110, 4, _q3_chunk, _q3_scales, offset=4.0)
-Q4_K = groups_of_32(144, 4, _q4_chunk, _six_bit_scales, has_min=True, four=_q4_nibbles)
+Q4_K = groups_of_32(144, 4, _q4_chunk, _six_bit_scales, has_min=True, nibbles=_q4_nibbles)
 Q5_K = groups_of_32(176, 5, _q5_chunk, _six_bit_scales, has_min=True)
 Q6_K = groups_of_16(210, 6, _q6_chunk, _q6_scales, offset=32.0)

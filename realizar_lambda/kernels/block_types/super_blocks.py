@@ -22,8 +22,8 @@ I64, f32 = types.int64, types.float32
 PAIR, QUADRUPLE = types.UniTuple(F32x8, 2), types.UniTuple(F32x8, 4)
 
 
-def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, four=None) -> BlockKernels:
-    """Q4_K, Q5_K, IQ4_XS."""
+def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> BlockKernels:
+    """Q4_K, Q5_K, IQ4_XS. `nibbles`, where a type has it, reads its codes in fours: see `row_dots.add_by_fours`."""
     is_signed = bits == 8
 
     @kernel(types.void, u8p, I64, u8p, f32p, f32p)
@@ -41,9 +41,9 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, four=None) -> Bloc
         s, m = scales_of(block)
         return s, m if has_min else s * splat(F32x8, MOVED_BY)
 
-    in_fours = four is not None
+    in_fours = nibbles is not None
     if in_fours:
-        add = add_by_fours(four, shifted_scales)
+        add = add_by_fours(nibbles, shifted_scales)
     else:
         add = add_by_32(chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
 

@@ -25,8 +25,8 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
-from realizar_lambda.kernels.tile import scatter_quads, transpose
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, u8p
+from realizar_lambda.kernels.tile import transpose
 from realizar_lambda.kernels.vectors import (
     LANES,
     convert,
@@ -36,6 +36,8 @@ from realizar_lambda.kernels.vectors import (
     magnitude,
     maximum,
     nearest,
+    select_less,
+    shift_left,
     splat,
     store,
     total,
@@ -48,6 +50,7 @@ I8 = vector("i8", LANES)
 I32 = vector("i32", LANES)
 I8x16 = vector("i8", 16)
 MIN_TILE = ops.MIN_TILE_TOKENS
+GROUP, SQUARE = 32 * LANES, LANES * LANES
 
 
 @kernel(I64, I64)
@@ -156,41 +159,83 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
             )
             put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
         return
-    for token in range(thread, padded(n_tokens), n_threads):
-        quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens)
+    n_units = padded(n_tokens) // LANES * n_groups
+    for unit in range(n_units * thread // n_threads, n_units * (thread + 1) // n_threads):
+        base, g = unit // n_groups * LANES, unit % n_groups
+        quantize_lanes(
+            at(codes, base * width + g * 32 * LANES),
+            at(scales, unit * LANES * 4),
+            at(sums16, unit * LANES * 8),
+            at(sums32, unit * LANES * 4),
+            at(x, (base * width + g * 32) * 4),
+            width,
+            min(LANES, n_tokens - base),
+        )
 
 
-@kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64, I64, I64)
-def quantize_lane(codes, scales, sums16, sums32, x, width, token, n_tokens):
-    """Quantise one token into its lane of the interleaved layout; zeros where there is no such token."""
-    n_groups = width // 32
-    lane, base = token % LANES, token // LANES * LANES
-    for g in range(n_groups):
-        target = at(codes, base * width + g * 32 * LANES + lane * 4)
-        one = (base * n_groups + g * LANES) + lane
-        two = (base * n_groups * 2 + g * 2 * LANES) + lane
-        if token >= n_tokens:
-            for k in range(32):
-                target[k // 4 * 4 * LANES + k % 4] = 0
-            scales[one] = 0.0
-            sums32[one] = 0.0
-            sums16[two] = 0.0
-            sums16[two + LANES] = 0.0
-            continue
-        row = token * width + g * 32
-        d = best_scale(x, row)
-        inverse = splat(F32, f32(1.0) / d if d > 0.0 else f32(0.0))
-        sum_, first = types.int32(0), types.int32(0)
-        for j in range(0, 32, LANES):
-            n = convert(I32, nearest(load(F32, x, row + j) * inverse))
-            scatter_quads(target, j // 4, convert(I8, n))
-            sum_ += total(n)
-            if j + LANES == 16:
-                first = sum_
-        scales[one] = d
-        sums16[two] = d * f32(first)
-        sums16[two + LANES] = d * f32(sum_ - first)
-        sums32[one] = sums16[two] + sums16[two + LANES]
+@kernel(F32, f32p, F32, F32)
+def squared_error(columns, inverse, minus_d):
+    """What rounding 32 columns costs each token, added up in the order that `best_scale` has."""
+    errors = on_stack(SQUARE)
+    for j in range(LANES):
+        error = splat(F32, 0.0)
+        for k in range(j, 32, LANES):
+            values = load(F32, columns, k * LANES)
+            off = fma(nearest(values * inverse), minus_d, values)
+            error = fma(off, off, error)
+        store(errors, j * LANES, error)
+    n = LANES
+    while n > 1:
+        n //= 2
+        for j in range(n):
+            store(errors, j * LANES, load(F32, errors, j * LANES) + load(F32, errors, (j + n) * LANES))
+    return load(F32, errors, 0)
+
+
+@kernel(F32, f32p)
+def best_scales(columns):
+    """`best_scale` of LANES tokens at once, each in a lane; columns (32, LANES)."""
+    biggest, fault = splat(F32, 0.0), splat(F32, 0.0)
+    for j in range(32):
+        values = load(F32, columns, j * LANES)
+        biggest = maximum(magnitude(values), biggest)
+        fault = fma(values, splat(F32, 0.0), fault)
+    best, least = splat(F32, 0.0), splat(F32, 0.0)
+    for candidate in range(6):
+        levels = splat(F32, f32(127.0) - f32(0.75) * f32(candidate))
+        d, inverse = biggest / levels, levels / biggest
+        error = squared_error(columns, inverse, splat(F32, 0.0) - d)
+        if candidate == 0:
+            best, least = d, error
+        else:
+            best, least = select_less(error, least, d, best), select_less(error, least, error, least)
+    return best + fault
+
+
+@kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64, I64, is_apart=True)
+def quantize_lanes(codes, scales, sums16, sums32, x, width, n_tokens):
+    """Quantise 32 columns of LANES tokens into the interleaved layout; zeros where there are no more tokens."""
+    columns = on_stack(GROUP)
+    for j in range(0, 32, LANES):
+        transpose(at(columns, j * LANES * 4), at(x, j * 4), width, n_tokens)
+    d, zero, mask = best_scales(columns), splat(F32, 0.0), splat(I32, 255)
+    inverse = select_less(zero, d, splat(F32, 1.0) / d, zero)
+    both = zero
+    for half in range(2):
+        sum_ = splat(I32, 0)
+        for j in range(half * 16, half * 16 + 16, 4):
+            n0 = convert(I32, nearest(load(F32, columns, j * LANES) * inverse))
+            n1 = convert(I32, nearest(load(F32, columns, (j + 1) * LANES) * inverse))
+            n2 = convert(I32, nearest(load(F32, columns, (j + 2) * LANES) * inverse))
+            n3 = convert(I32, nearest(load(F32, columns, (j + 3) * LANES) * inverse))
+            lower = (n0 & mask) | shift_left(n1 & mask, 8)
+            store(codes, j * LANES, lower | shift_left(n2 & mask, 16) | shift_left(n3, 24))
+            sum_ = sum_ + n0 + n1 + n2 + n3
+        part = d * convert(F32, sum_)
+        store(sums16, half * LANES, part)
+        both = both + part
+    store(scales, 0, d)
+    store(sums32, 0, both)
 
 
 @op(u8p, f32p)
@@ -203,10 +248,9 @@ def interleave(q, x, width, n_tokens, position, thread, n_threads):
         target, source = at(cast(f32p, q), first * width * 4), at(x, first * width * 4)
         present = min(LANES, n_tokens - first)
         i = 0
-        if present == LANES:
-            while i + LANES <= width:
-                transpose(at(target, i * LANES * 4), at(source, i * 4), width)
-                i += LANES
+        while i + LANES <= width:
+            transpose(at(target, i * LANES * 4), at(source, i * 4), width, present)
+            i += LANES
         while i < width:
             for lane in range(LANES):
                 target[i * LANES + lane] = source[lane * width + i] if lane < present else types.float32(0.0)

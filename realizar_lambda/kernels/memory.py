@@ -9,6 +9,7 @@ A kernel's pointers are `u8p`, `i8p`, `u16p`, `i32p`, `i64p`, `f32p`, ...: `x[i]
     read_halves(p, n_bytes, stride)
                               eight f16, `stride` bytes apart, as a vector of f32
     read_i32(p, n_bytes)      the little-endian int32 there, unaligned
+    on_stack(n)               room for n f32, until the call ends
 """
 
 from __future__ import annotations
@@ -61,6 +62,20 @@ def cast(typingctx, kind, value):
         return (builder.inttoptr if from_integer else builder.bitcast)(args[1], target)
 
     return result(kind, types.int64 if from_integer else value), codegen
+
+
+@intrinsic(prefer_literal=True)
+def on_stack(typingctx, n):
+    """Room for `n` f32 (a literal, a few hundred) on the stack, which lasts as long as the call; it holds anything."""
+    if not isinstance(n, types.IntegerLiteral):
+        raise TypingError("on_stack: n must be a literal")
+
+    def codegen(context, builder, sig, args):
+        place = cgutils.alloca_once(builder, ir.ArrayType(ir.FloatType(), n.literal_value))
+        place.align = CACHE_LINE
+        return builder.bitcast(place, ir.FloatType().as_pointer())
+
+    return f32p(n), codegen
 
 
 def _reader(result, bits: int, widen):

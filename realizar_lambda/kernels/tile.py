@@ -291,13 +291,17 @@ def refill(typingctx, kind, x):
 
 
 @intrinsic
-def transpose(typingctx, out, x, stride):
-    """out (LANES, LANES) f32 = the transpose of LANES values of LANES rows of x, `stride` values apart."""
+def transpose(typingctx, out, x, stride, n_rows):
+    """out (LANES, LANES) f32 = the transpose of LANES values of `n_rows` rows of x, `stride` values apart, and zeros."""
 
     def codegen(context, builder, sig, args):
-        out_, x_, stride_ = args
-        zero_ = ir.Constant(_I64, 0)
-        rows = [_read(builder, x_, _offset(builder, zero_, r, stride_, 4), _FLOATS) for r in range(LANES)]
+        out_, x_, stride_, n_rows_ = args
+        zero_, nothing = ir.Constant(_I64, 0), ir.Constant(_FLOATS, None)
+        rows = []
+        for r in range(LANES):
+            is_there = builder.icmp_signed("<", ir.Constant(_I64, r), n_rows_)
+            place = builder.select(is_there, _offset(builder, zero_, r, stride_, 4), zero_)
+            rows.append(builder.select(is_there, _read(builder, x_, place, _FLOATS), nothing))
         distance = 1
         while distance < LANES:  # each step exchanges one bit of a value's row with the same bit of its lane
             for r in range(LANES):
@@ -312,20 +316,4 @@ def transpose(typingctx, out, x, stride):
             builder.store(value, builder.gep(base, [ir.Constant(_I64, r)]), align=4)
         return context.get_dummy_value()
 
-    return types.void(out, x, types.int64), codegen
-
-
-@intrinsic
-def scatter_quads(typingctx, target, quad, codes):
-    """Store LANES int8 codes four by four, each four LANES * 4 bytes after the last, from place `quad` on."""
-
-    def codegen(context, builder, sig, args):
-        words = builder.bitcast(args[2], ir.VectorType(_I32, LANES // 4))
-        base = builder.bitcast(args[0], _I8.as_pointer())
-        for i in range(LANES // 4):
-            at = builder.mul(builder.add(args[1], ir.Constant(_I64, i)), ir.Constant(_I64, 4 * LANES))
-            address = builder.bitcast(builder.gep(base, [at]), _I32.as_pointer())
-            builder.store(builder.extract_element(words, ir.Constant(_I32, i)), address, align=1)
-        return context.get_dummy_value()
-
-    return types.void(target, types.int64, codes), codegen
+    return types.void(out, x, types.int64, types.int64), codegen

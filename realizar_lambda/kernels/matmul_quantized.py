@@ -18,10 +18,11 @@ from realizar_lambda.kernels.block_types import k_types, small_blocks
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.matmul_rows import I64, NARROW, WIDE, R, V, copy_out, first_row, rest, stream_rows
+from realizar_lambda.kernels.dots import F32x8
+from realizar_lambda.kernels.matmul_rows import I64, NARROW, QUAD, STREAMS, WIDE, R, V, copy_out, first_row, rest, stream_rows
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import group_dot, scaled, shifted, spill, zero
-from realizar_lambda.kernels.vectors import LANES
+from realizar_lambda.kernels.vectors import LANES, lane, total, totals
 
 QUANTIZED = {
     **{name: getattr(small_blocks, name) for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL")},
@@ -51,6 +52,18 @@ def _quantized_tile(tile, group, bits):
     return multiply, n_vectors
 
 
+@kernel(types.void, f32p, f32p, f32p, I64, I64, I64, I64, QUAD)
+def put_four(out, bias, residual, row, next_row, place, next_place, products):
+    """Write four products: of row `row` to out[place], of the row `next_row` further `next_place` further, ..."""
+    out[place] = rest(bias, residual, row, place) + lane(products, 0)
+    row, place = row + next_row, place + next_place
+    out[place] = rest(bias, residual, row, place) + lane(products, 1)
+    row, place = row + next_row, place + next_place
+    out[place] = rest(bias, residual, row, place) + lane(products, 2)
+    row, place = row + next_row, place + next_place
+    out[place] = rest(bias, residual, row, place) + lane(products, 3)
+
+
 def _row_times(dot, n):
     """The kernel of a row's products with n tokens, the first of them `token`."""
     dot_n = dot(n)
@@ -66,18 +79,51 @@ def _row_times(dot, n):
             at(sums32_of(q, n_tokens, n_columns), token * n_columns // 8),
             n_columns,
         )
-        for t in range(n):
-            place = (token + t) * out_stride + number
-            out[place] = rest(bias, residual, number, place) + sums[t]
+        place = token * out_stride + number
+        if n == 4:
+            put_four(out, bias, residual, number, 0, place, out_stride, totals(sums[0], sums[1], sums[2], sums[3]))
+        else:
+            for t in range(n):
+                out[place] = rest(bias, residual, number, place) + total(sums[t])
+                place += out_stride
 
     return row_times
 
 
-def _few_tokens(dot):
-    """The kernels of one token and of few: rows from `row` to `end`, each read once, STREAMS of them in turn.
+def _one_token(dot):
+    """The kernel of one token: rows from `row` to `end`, one at each of STREAMS places in turn.
 
-    One token has a loop of its own: with the places of the others to keep, it took an eighth longer.
+    It has a loop of its own: with the places of other tokens to keep, it took an eighth longer.
     """
+    dot_1 = dot(1)
+
+    @kernel(F32x8, u8p, u8p, I64)
+    def row_sums(q, row, n_columns):
+        codes, fours, scales = cast(i8p, q), fours_of(q, 1, n_columns), scales_of(q, 1, n_columns)
+        return dot_1(row, codes, fours, scales, sums16_of(q, 1, n_columns), sums32_of(q, 1, n_columns), n_columns)[0]
+
+    @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64)
+    def multiply(out, q, weight, bias, residual, row_bytes, n_columns, row, end):
+        n = stream_rows(row, end)
+        next_bytes = n * row_bytes
+        for first in range(row, row + n):
+            source = at(weight, first * row_bytes)
+            if first + (STREAMS - 1) * n < end:
+                a = row_sums(q, source, n_columns)
+                b = row_sums(q, at(source, next_bytes), n_columns)
+                c = row_sums(q, at(source, 2 * next_bytes), n_columns)
+                d = row_sums(q, at(source, 3 * next_bytes), n_columns)
+                put_four(out, bias, residual, first, n, first, n, totals(a, b, c, d))
+            else:
+                for number in range(first, end, n):
+                    sums = row_sums(q, at(weight, number * row_bytes), n_columns)
+                    out[number] = rest(bias, residual, number, number) + total(sums)
+
+    return multiply
+
+
+def _few_tokens(dot):
+    """The kernel of few tokens: rows from `row` to `end`, each read once, STREAMS of them in turn."""
     one, two, four = (_row_times(dot, n) for n in (1, 2, 4))
 
     @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64, I64)
@@ -98,23 +144,13 @@ def _few_tokens(dot):
                     one(out, q, source, bias, residual, n_columns, out_stride, n_tokens, number, token)
                 number += n
 
-    @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
-    def multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, row, end):
-        n = stream_rows(row, end)
-        for turn in range(n):
-            number = row + turn
-            while number < end:
-                source = at(weight, number * row_bytes)
-                one(out, q, source, bias, residual, n_columns, out_stride, 1, number, 0)
-                number += n
-
-    return multiply_one, multiply
+    return multiply
 
 
 def _quantized(name, kernels):
     block_bytes, block_columns = BLOCKS[name].n_bytes, BLOCKS[name].n_elements
     group, unpack = kernels.group, kernels.unpack
-    multiply_one, multiply_few = _few_tokens(kernels.dot)
+    multiply_one, multiply_few = _one_token(kernels.dot), _few_tokens(kernels.dot)
     multiply_wide, _ = _quantized_tile(WIDE, group, kernels.bits)
     multiply_narrow, _ = _quantized_tile(NARROW, group, kernels.bits)
 
@@ -131,7 +167,7 @@ def _quantized(name, kernels):
         x_codes = cast(i8p, q)
         row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         if n_tokens == 1:
-            multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, row, end)
+            multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, row, end)
             return
         if n_tokens < MIN_TILE:
             multiply_few(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, row, end)

@@ -13,6 +13,8 @@
     minimum, maximum             lane by lane; the second operand where one is NaN (x86's rule)
     lane(v, 3)                   one scalar
     total(v), largest(v)         over the lanes, pairwise, in one fixed order
+    totals(a, b, c, d)           total(a), total(b), ... in four lanes, to the bit
+    first_lane(T, s)             s and then zeros
     any_set(v)                   whether integer lanes hold anything but zeros
 
 A vector type is `vector(element, lanes)`. The native width of the target is `LANES` f32.
@@ -340,6 +342,49 @@ def _largest(builder, kind, a, b):
 
 total = _reduction(_sum)
 largest = _reduction(_largest)
+
+
+@intrinsic
+def totals(typingctx, a, b, c, d):
+    """The totals of four vectors in four lanes, each with the bits that `total` gives, for fewer additions."""
+    result = vector(a.element, 4)
+
+    def codegen(context, builder, sig, args):
+        n, parts = a.lanes, list(args)
+        while len(parts) > 1:  # half as many lanes of each of twice as many vectors: a, c and b, d; a, b, c, d
+            n //= 2
+            groups = a.lanes // n // 2
+            parts = [
+                _sum(
+                    builder, a, *(
+                        shuffled(builder, *pair, [
+                            which * a.lanes + 2 * n * group + half * n + i
+                            for group in range(groups) for which in (0, 1) for i in range(n)
+                        ])
+                        for half in (0, 1)
+                    ),
+                )
+                for pair in zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)
+            ]  # fmt: skip
+        folded = parts[0]
+        while n > 1:
+            n //= 2
+            halves = [[2 * n * group + half * n + i for group in range(4) for i in range(n)] for half in (0, 1)]
+            folded = _sum(builder, a, *(shuffled(builder, folded, folded, half) for half in halves))
+        return folded
+
+    return result(a, a, a, a), codegen
+
+
+@intrinsic
+def first_lane(typingctx, kind, scalar):
+    """The scalar in lane 0, zeros in the others."""
+    result = kind.instance_type
+
+    def codegen(context, builder, sig, args):
+        return builder.insert_element(ir.Constant(result.llvm, None), args[1], ir.Constant(ir.IntType(32), 0))
+
+    return result(kind, _NUMBA[result.element]), codegen
 
 
 @intrinsic

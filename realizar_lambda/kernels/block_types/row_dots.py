@@ -17,9 +17,9 @@ from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
 from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
-from realizar_lambda.kernels.vectors import convert, fma, load, splat, total
+from realizar_lambda.kernels.vectors import convert, fma, load, splat
 
-I64, f32 = types.int64, types.float32
+I64 = types.int64
 AHEAD = 1024
 STATE = types.Tuple((F32S, F32S, F32x8))
 """A token's sums so far: of the products, in two parts, and of the mins."""
@@ -42,10 +42,10 @@ def moved(chunk, is_signed):
     return moved_chunk
 
 
-@kernel(f32, F32S, F32x8)
-def row_total(acc, least):
-    """What all lanes of acc add up to, less those of least."""
-    return total((low(acc) + high(acc) if CHUNKS == 2 else acc) - least)
+@kernel(F32x8, F32S, F32x8)
+def row_sums(acc, least):
+    """Eight sums, whose total is what all lanes of acc add up to, less those of least."""
+    return (low(acc) + high(acc) if CHUNKS == 2 else acc) - least
 
 
 def quarter(chunk, k, first, times, is_signed):
@@ -150,18 +150,19 @@ def add_by_16(chunk, scales_of):
 def row_of(n_bytes, add, group, n):
     """The kernel that multiplies a row of whole blocks with n tokens: (row, x, scales, sums, n_blocks, width).
 
+    It gives eight sums for each token, whose total is the product: whoever has four of them adds them up together.
     `sums` has one value for every `group` columns; each token's activations lie `width` columns after the last one's.
     """
-    add_all, start, totals = _adds(add, group, n), _zeros(n), _totals(n)
+    add_all, start, sums_of = _adds(add, group, n), _zeros(n), _row_sums(n)
 
-    @kernel(types.UniTuple(f32, n), u8p, i8p, f32p, f32p, I64, I64)
+    @kernel(types.UniTuple(F32x8, n), u8p, i8p, f32p, f32p, I64, I64)
     def dot_row(row, x, scales, sums, n_blocks, width):
         states = start()
         for b in range(n_blocks):
             block = at(row, b * n_bytes)
             prefetch_lines(block, AHEAD, n_bytes)
             states = add_all(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), width, states)
-        return totals(states)
+        return sums_of(states)
 
     return dot_row
 
@@ -201,16 +202,16 @@ def _zeros(n):
     return zeros
 
 
-def _totals(n):
-    """A kernel that gives what n states amount to."""
-    others = _totals(n - 1) if n > 1 else None
+def _row_sums(n):
+    """A kernel that gives the eight sums of each of n states."""
+    others = _row_sums(n - 1) if n > 1 else None
 
-    @kernel(types.UniTuple(f32, n), types.UniTuple(STATE, n))
-    def totals(states):
+    @kernel(types.UniTuple(F32x8, n), types.UniTuple(STATE, n))
+    def sums_of(states):
         acc0, acc1, least = states[0]
-        total_ = (row_total(acc0 + acc1, least),)
+        first = (row_sums(acc0 + acc1, least),)
         if n > 1:
-            return total_ + others(states[1:])
-        return total_
+            return first + others(states[1:])
+        return first
 
-    return totals
+    return sums_of

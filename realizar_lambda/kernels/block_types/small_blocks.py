@@ -21,7 +21,7 @@ from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
 from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_halves, read_i32, u8p
-from realizar_lambda.kernels.vectors import load, splat, total
+from realizar_lambda.kernels.vectors import first_lane, load, splat, total
 
 I64, f32 = types.int64, types.float32
 PAIR = types.UniTuple(F32x8, 2)
@@ -64,9 +64,9 @@ def rests_of(dot_rest, n):
     """A kernel that adds to n tokens' sums the products of the columns after the last eight blocks."""
     others = rests_of(dot_rest, n - 1) if n > 1 else None
 
-    @kernel(types.UniTuple(f32, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(f32, n))
+    @kernel(types.UniTuple(F32x8, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(F32x8, n))
     def rests(row, codes, scales, sums32, n_columns, sums):
-        first = (sums[0] + dot_rest(row, codes, scales, sums32, n_columns),)
+        first = (sums[0] + first_lane(F32x8, dot_rest(row, codes, scales, sums32, n_columns)),)
         if n > 1:
             places = at(codes, n_columns), at(scales, n_columns // 8), at(sums32, n_columns // 8)
             return first + others(row, places[0], places[1], places[2], n_columns, sums[1:])
@@ -124,7 +124,7 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
     def dot(n):
         dot_eights, rests = row_of(8 * n_bytes, add, 32, n), rests_of(dot_rest, n)
 
-        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
         def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
             sums = dot_eights(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
             return rests(row, codes, scales, sums32, n_columns, sums)

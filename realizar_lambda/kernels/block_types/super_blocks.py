@@ -50,7 +50,7 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
     def dot(n):
         dot_row = row_of(n_bytes, add, 32, n)
 
-        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
         def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
             return dot_row(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
 
@@ -102,7 +102,7 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
     def dot(n):
         dot_row = row_of(n_bytes, add, 16, n)
 
-        @kernel(types.UniTuple(f32, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
+        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
         def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
             return dot_row(row, codes, scales, sums16, n_columns // 256, n_columns)
 

@@ -31,7 +31,6 @@ from realizar_lambda.kernels.vectors import (
     LANES,
     convert,
     fma,
-    largest,
     load,
     magnitude,
     maximum,
@@ -40,17 +39,15 @@ from realizar_lambda.kernels.vectors import (
     shift_left,
     splat,
     store,
-    total,
     vector,
 )
 
 I64, f32 = types.int64, types.float32
 F32 = vector("f32", LANES)
-I8 = vector("i8", LANES)
 I32 = vector("i32", LANES)
 I8x16 = vector("i8", 16)
 MIN_TILE = ops.MIN_TILE_TOKENS
-GROUP, SQUARE = 32 * LANES, LANES * LANES
+GROUP, QUADS, SQUARES, FLOATS = 32 * LANES, 8 * LANES, 2 * LANES * LANES, 4 * LANES
 
 
 @kernel(I64, I64)
@@ -92,51 +89,6 @@ def put_fours(fours, codes, width, token, group):
         store(fours, place + 64, load(I8x16, codes, token * width + group * 32 + 16))
 
 
-@kernel(f32, f32p, I64)
-def best_scale(x, i):
-    """The scale for x[i : i + 32]: of six that map the largest to 127, 126.25, ... the one that rounds with the
-    least squared error. Rounding errors of 32 values vary by chance, so choosing lowers their expectation: the
-    logits' error falls by a tenth against taking the first."""
-    biggest, fault = splat(F32, 0.0), splat(F32, 0.0)
-    for j in range(0, 32, LANES):
-        values = load(F32, x, i + j)
-        biggest = maximum(magnitude(values), biggest)
-        fault = fma(values, splat(F32, 0.0), fault)  # NaN for a NaN or an infinity: the scale then becomes one
-    most = largest(biggest)
-    best, least = f32(0.0), f32(0.0)
-    if most > 0.0:
-        for candidate in range(6):
-            levels = f32(127.0) - f32(0.75) * f32(candidate)
-            d, inverse = most / levels, levels / most
-            error = splat(F32, 0.0)
-            for j in range(0, 32, LANES):
-                values = load(F32, x, i + j)
-                off = fma(nearest(values * splat(F32, inverse)), splat(F32, -d), values)
-                error = fma(off, off, error)
-            sum_ = total(error)
-            if candidate == 0 or sum_ < least:
-                best, least = d, sum_
-    return best + total(fault)
-
-
-@kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64)
-def quantize_group(codes, scale, sums16, sums32, x, i):
-    """Quantise x[i : i + 32] to 32 codes, one scale, two sums of 16 and one of 32."""
-    d = best_scale(x, i)
-    inverse = splat(F32, f32(1.0) / d if d > 0.0 else f32(0.0))
-    halves = types.int32(0)
-    for j in range(0, 32, LANES):
-        n = convert(I32, nearest(load(F32, x, i + j) * inverse))
-        store(codes, j, convert(I8, n))
-        halves += total(n)
-        if j + LANES == 16:
-            sums16[0] = d * f32(halves)
-            halves = types.int32(0)
-    sums16[1] = d * f32(halves)
-    scale[0] = d
-    sums32[0] = sums16[0] + sums16[1]
-
-
 @op(u8p, f32p)
 def quantize(q, x, width, n_tokens, position, thread, n_threads):
     """Quantise x (n_tokens, width), token by token below MIN_TILE, interleaved from there on."""
@@ -148,16 +100,10 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
     codes, fours = cast(i8p, q), fours_of(q, n_tokens, width)
     n_groups = width // 32
     if n_tokens < MIN_TILE:
-        for unit in range(thread, n_tokens * n_groups, n_threads):
-            quantize_group(
-                at(codes, unit * 32),
-                at(scales, unit * 4),
-                at(sums16, unit * 8),
-                at(sums32, unit * 4),
-                x,
-                unit * 32,
-            )
-            put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
+        n_units = n_tokens * n_groups
+        begin, end = n_units * thread // n_threads, n_units * (thread + 1) // n_threads
+        for unit in range(begin, end, LANES):
+            quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, min(LANES, end - unit))
         return
     n_units = padded(n_tokens) // LANES * n_groups
     for unit in range(n_units * thread // n_threads, n_units * (thread + 1) // n_threads):
@@ -175,31 +121,26 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
 
 @kernel(F32, f32p, F32, F32)
 def squared_error(columns, inverse, minus_d):
-    """What rounding 32 columns costs each token, added up in the order that `best_scale` has."""
-    errors = on_stack(SQUARE)
-    for j in range(LANES):
-        error = splat(F32, 0.0)
-        for k in range(j, 32, LANES):
-            values = load(F32, columns, k * LANES)
-            off = fma(nearest(values * inverse), minus_d, values)
-            error = fma(off, off, error)
-        store(errors, j * LANES, error)
-    n = LANES
-    while n > 1:
-        n //= 2
-        for j in range(n):
-            store(errors, j * LANES, load(F32, errors, j * LANES) + load(F32, errors, (j + n) * LANES))
-    return load(F32, errors, 0)
+    """What rounding 32 columns costs each lane."""
+    even, odd = splat(F32, 0.0), splat(F32, 0.0)
+    for j in range(0, 32, 2):
+        a, b = load(F32, columns, j * LANES), load(F32, columns, (j + 1) * LANES)
+        off_a = fma(nearest(a * inverse), minus_d, a)
+        off_b = fma(nearest(b * inverse), minus_d, b)
+        even, odd = fma(off_a, off_a, even), fma(off_b, off_b, odd)
+    return even + odd
 
 
 @kernel(F32, f32p)
 def best_scales(columns):
-    """`best_scale` of LANES tokens at once, each in a lane; columns (32, LANES)."""
+    """The scale for each lane's 32 values: of six that map the largest to 127, 126.25, ... the one that rounds with the
+    least squared error. Rounding errors of 32 values vary by chance, so choosing lowers their expectation: the logits'
+    error falls by a tenth against taking the first."""
     biggest, fault = splat(F32, 0.0), splat(F32, 0.0)
     for j in range(32):
         values = load(F32, columns, j * LANES)
         biggest = maximum(magnitude(values), biggest)
-        fault = fma(values, splat(F32, 0.0), fault)
+        fault = fma(values, splat(F32, 0.0), fault)  # NaN for a NaN or an infinity: the scale then becomes one
     best, least = splat(F32, 0.0), splat(F32, 0.0)
     for candidate in range(6):
         levels = splat(F32, f32(127.0) - f32(0.75) * f32(candidate))
@@ -213,11 +154,11 @@ def best_scales(columns):
 
 
 @kernel(types.void, i8p, f32p, f32p, f32p, f32p, I64, I64, is_apart=True)
-def quantize_lanes(codes, scales, sums16, sums32, x, width, n_tokens):
-    """Quantise 32 columns of LANES tokens into the interleaved layout; zeros where there are no more tokens."""
+def quantize_lanes(codes, scales, sums16, sums32, x, width, n):
+    """Quantise 32 values of each of LANES places `width` apart into the interleaved layout; zeros from place n on."""
     columns = on_stack(GROUP)
     for j in range(0, 32, LANES):
-        transpose(at(columns, j * LANES * 4), at(x, j * 4), width, n_tokens)
+        transpose(at(columns, j * LANES * 4), at(x, j * 4), width, n)
     d, zero, mask = best_scales(columns), splat(F32, 0.0), splat(I32, 255)
     inverse = select_less(zero, d, splat(F32, 1.0) / d, zero)
     both = zero
@@ -236,6 +177,24 @@ def quantize_lanes(codes, scales, sums16, sums32, x, width, n_tokens):
         both = both + part
     store(scales, 0, d)
     store(sums32, 0, both)
+
+
+@kernel(types.void, i8p, i8p, f32p, f32p, f32p, f32p, I64, I64, I64)
+def quantize_units(codes, fours, scales, sums16, sums32, x, width, first, n):
+    """Quantise `n` groups of 32 columns of tokens that lie one after another, at most LANES, from group `first` on."""
+    quads, halves, floats = on_stack(QUADS), on_stack(SQUARES), on_stack(FLOATS)
+    sixteens, wholes = at(floats, LANES * 4), at(floats, LANES * 12)
+    quantize_lanes(cast(i8p, quads), floats, sixteens, wholes, at(x, first * 128), 32, n)
+    for half in range(2):  # its four quads of each lane beside each other
+        transpose(at(halves, half * LANES * LANES * 4), at(quads, half * LANES * 16), LANES, 4)
+    n_groups = width // 32
+    for lane in range(n):
+        unit = first + lane
+        scales[unit], sums32[unit] = floats[lane], wholes[lane]
+        sums16[2 * unit], sums16[2 * unit + 1] = sixteens[lane], sixteens[LANES + lane]
+        store(codes, unit * 32, load(I8x16, halves, lane * LANES))
+        store(codes, unit * 32 + 16, load(I8x16, halves, (LANES + lane) * LANES))
+        put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
 
 
 @op(u8p, f32p)

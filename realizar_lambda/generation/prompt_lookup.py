@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LONGEST, SHORTEST = 3, 2
 """How many ids must occur again."""
+TOGETHER = 4
+"""Tokens of a pass at most: a row of weights is unpacked once for four, and a fifth costs nearly a pass of its own."""
 
 
 class Repetitions:
@@ -42,12 +44,16 @@ class Repetitions:
         ids.append(token)
 
     def draft(self, most: int) -> list[int]:
-        """Up to `most` ids that followed the last occurrence of the longest sequence known; [] for none."""
+        """`most` ids that followed the last occurrence of the longest sequence known; [] for none.
+
+        An occurrence so near that its continuation ends before that is a cycle: it goes on as it began.
+        """
         ids = self._ids
         for length in range(min(LONGEST, len(ids)), SHORTEST - 1, -1):
             place = self._after.get(tuple(ids[-length:]))
             if place is not None:
-                return ids[place : place + most]
+                period = len(ids) - place
+                return [ids[place + i % period] for i in range(most)]
         return []
 
 
@@ -82,7 +88,7 @@ class Lookahead:
             return self._rows[at + 1]
         if at < len(draft):
             context.truncate(context.position - (len(draft) - at))
-        most = min(2 * self._n_right, context.few - 1, self._n_left)
+        most = min(2 * self._n_right, TOGETHER - 1, context.few - 1, self._n_left)
         draft = self._repetitions.draft(max(most, 1))
         self._foreseen = draft[:1]
         if most < 1 or not draft:

@@ -68,7 +68,7 @@ def test_a_text_that_repeats_itself_takes_fewer_passes_and_stays_the_same(llm, e
     assert (found.token_ids, found.text, found.finish_reason) == (plain.token_ids, plain.text, plain.finish_reason)
     assert n_plain == 99
     assert len(evaluations) < 90
-    assert max(evaluations) == llm.context(8).few
+    assert max(evaluations) == TOGETHER <= llm.context(8).few
 
 
 def test_a_new_text_takes_the_same_passes(llm, evaluations):
@@ -189,13 +189,17 @@ def test_the_longest_sequence_that_occurred_decides_and_its_last_occurrence():
     assert known.draft(3) == []
     for token in (7, 2, 3):
         known.append(token)
-    assert known.draft(9) == [6, 7, 2, 3], "2 3 was followed by 6 last"
+    assert known.draft(4) == [6, 7, 2, 3], "2 3 was followed by 6 last"
 
 
 def test_a_sequence_is_not_its_own_occurrence():
     assert Repetitions(array("i", [1, 2, 3])).draft(3) == []
     assert Repetitions(array("i", [])).draft(3) == []
-    assert Repetitions(array("i", [4, 4, 4])).draft(3) == [4]
+
+
+def test_a_draft_that_comes_to_the_end_of_the_text_goes_on_as_a_cycle():
+    assert Repetitions(array("i", [4, 4, 4])).draft(3) == [4, 4, 4]
+    assert Repetitions(array("i", [9, 1, 2, 3, 1, 2])).draft(7) == [3, 1, 2, 3, 1, 2, 3]
 
 
 class FakeContext:

@@ -14,7 +14,7 @@ from realizar_lambda import native
 from realizar_lambda.errors import CapacityError, RequestError
 from realizar_lambda.generation import Request, Stream
 from realizar_lambda.generation.contexts import MIN_BATCH
-from realizar_lambda.generation.prompt_lookup import Lookahead, Repetitions
+from realizar_lambda.generation.prompt_lookup import TOGETHER, Lookahead, Repetitions
 from realizar_lambda.language_model import LanguageModel
 from realizar_lambda.sampling import SamplingSettings
 

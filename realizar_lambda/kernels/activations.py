@@ -208,7 +208,10 @@ def interleave(q, x, width, n_tokens, position, thread, n_threads):
         present = min(LANES, n_tokens - first)
         i = 0
         while i + LANES <= width:
-            transpose(at(target, i * LANES * 4), at(source, i * 4), width, present)
+            if present == LANES:
+                transpose(at(target, i * LANES * 4), at(source, i * 4), width, LANES)
+            else:
+                transpose(at(target, i * LANES * 4), at(source, i * 4), width, present)
             i += LANES
         while i < width:
             for lane in range(LANES):

@@ -181,16 +181,26 @@ def argmax(out, x, width, n_tokens, position, thread, n_threads):
 @op(f32p, f32p)
 def softmax(out, x, width, n_tokens, position, thread, n_threads):
     """e**x over its sum, each row less its maximum first. A NaN in a row makes the row NaN."""
-    for token in range(thread, n_tokens, n_threads):
+    begin, end = n_tokens * thread // n_threads, n_tokens * (thread + 1) // n_threads
+    for token in range(begin, end):
         row = token * width
         greatest = x[row]
         for i in range(1, width):
             greatest = max(greatest, x[row + i])
+        for i in range(width):
+            out[row + i] = x[row + i] - greatest
+    place = begin * width
+    while place + LANES <= end * width:  # rows are narrow: vectors go across them
+        store(out, place, elementary.exp(load(F32, out, place)))
+        place += LANES
+    while place < end * width:
+        out[place] = elementary.exp_1(out[place])
+        place += 1
+    for token in range(begin, end):
+        row = token * width
         denominator = types.float32(0.0)
         for i in range(width):
-            e = elementary.exp_1(x[row + i] - greatest)
-            denominator += e
-            out[row + i] = e
+            denominator += out[row + i]
         scale = types.float32(1.0) / denominator
         for i in range(width):
             out[row + i] *= scale

@@ -26,6 +26,7 @@ from numba import types
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, u8p
+from realizar_lambda.kernels.shares import part
 from realizar_lambda.kernels.tile import transpose
 from realizar_lambda.kernels.vectors import (
     LANES,
@@ -101,12 +102,12 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
     n_groups = width // 32
     if n_tokens < MIN_TILE:
         n_units = n_tokens * n_groups
-        begin, end = n_units * thread // n_threads, n_units * (thread + 1) // n_threads
-        for unit in range(begin, end, LANES):
+        end = part(n_units, thread + 1, n_threads)
+        for unit in range(part(n_units, thread, n_threads), end, LANES):
             quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, min(LANES, end - unit))
         return
     n_units = padded(n_tokens) // LANES * n_groups
-    for unit in range(n_units * thread // n_threads, n_units * (thread + 1) // n_threads):
+    for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
         base, g = unit // n_groups * LANES, unit % n_groups
         quantize_lanes(
             at(codes, base * width + g * 32 * LANES),

@@ -9,8 +9,8 @@ Few tokens: each (token, head) alone, over blocks of `BLOCK` positions, LANES ke
 each lane of V vectors, a block of keys and then of values decoded to f32 and multiplied in the register tile of
 `tile.py`.
 
-A cache is (n_kv_heads, capacity, head_width), f16 or f32. Threads take (head, token) pairs or tiles in turn; which
-thread takes one changes nothing in it.
+A cache is (n_kv_heads, capacity, head_width), f16 or f32. Threads split the (head, token) pairs, or take tiles in
+turn; which thread takes one changes nothing in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from realizar_lambda.kernels.cache_rows import inner, totals, weighted
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.elementary import exp, exp_1, tanh, tanh_1
 from realizar_lambda.kernels.memory import address_of, at, cast, f32p, u8p
+from realizar_lambda.kernels.shares import part
 from realizar_lambda.kernels.tile import Tile, outer, refill, spill, zero
 from realizar_lambda.kernels.vectors import LANES, largest, load, maximum, splat, store, total, vector
 
@@ -214,8 +215,9 @@ def _attention(element, kernels, n_bytes):
         stride, share = n_heads * head_width, n_heads // n_kv_heads
         own = cast(f32p, at(scratch, thread * scratch_bytes))
         if n_tokens < ops.MIN_TILE_TOKENS or head_width % R != 0:
-            for unit in range(thread, n_tokens * n_heads, n_threads):
-                token, head = unit // n_heads, unit % n_heads
+            n_units = n_heads * n_tokens
+            for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
+                token, head = unit % n_tokens, unit // n_tokens
                 cache = head // share * capacity * head_width * n_bytes
                 slope = slopes[head] if address_of(slopes) != 0 else f32(0.0)
                 place, last = (token * stride + head * head_width) * 4, position + token
@@ -239,10 +241,11 @@ def _attention(element, kernels, n_bytes):
     op(f32p, f32p, u8p, u8p, f32p, u8p)(attention)
 
     def store_rows(cache, x, n_heads, head_width, capacity, n_tokens, position, thread, n_threads):
-        for unit in range(thread, n_tokens * n_heads, n_threads):
-            token, head = unit // n_heads, unit % n_heads
+        n_units = n_heads * n_tokens
+        for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
+            token, head = unit % n_tokens, unit // n_tokens
             target = at(cache, (head * capacity + position + token) * head_width * n_bytes)
-            encode(target, at(x, unit * head_width * 4), head_width)
+            encode(target, at(x, (token * n_heads + head) * head_width * 4), head_width)
 
     encode = dense.ENCODE[element]
     store_rows.__name__ = f"store_{element}"

@@ -10,17 +10,11 @@ from numba import types
 from realizar_lambda.kernels import elementary
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.memory import f32p, i32p, u8p
+from realizar_lambda.kernels.shares import part, share
 from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
 
 F32 = vector("f32", LANES)
 I64 = types.int64
-
-
-@kernel(I64, I64, I64, I64)
-def share(n, thread, n_threads):
-    """Where the share of `thread` begins: thread t owns [share(t), share(t + 1)), in multiples of 16."""
-    per_thread = (n + n_threads * 16 - 1) // (n_threads * 16) * 16
-    return min(n, per_thread * thread)
 
 
 @op(f32p, u8p, f32p, f32p)
@@ -181,7 +175,7 @@ def argmax(out, x, width, n_tokens, position, thread, n_threads):
 @op(f32p, f32p)
 def softmax(out, x, width, n_tokens, position, thread, n_threads):
     """e**x over its sum, each row less its maximum first. A NaN in a row makes the row NaN."""
-    begin, end = n_tokens * thread // n_threads, n_tokens * (thread + 1) // n_threads
+    begin, end = part(n_tokens, thread, n_threads), part(n_tokens, thread + 1, n_threads)
     for token in range(begin, end):
         row = token * width
         greatest = x[row]

@@ -10,6 +10,7 @@ from numba import types
 
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.memory import f32p, f64p
+from realizar_lambda.kernels.shares import part
 
 f32, f64, I64 = types.float32, types.float64, types.int64
 
@@ -61,8 +62,10 @@ def rope_angles(angles, frequencies, n, magnitude, n_tokens, position, thread, n
 @op(f32p, f32p)
 def rope_pairs(x, angles, n, n_heads, head_width, n_tokens, position, thread, n_threads):
     """Turn neighbours (x[2i], x[2i + 1]) of each head: the layout of the LLaMA paper."""
-    for unit in range(thread, n_tokens * n_heads, n_threads):
-        head, turn = unit * head_width, unit // n_heads * n * 2
+    n_units = n_heads * n_tokens
+    for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
+        token = unit % n_tokens
+        head, turn = (token * n_heads + unit // n_tokens) * head_width, token * n * 2
         for i in range(n):
             cosine, sine = angles[turn + 2 * i], angles[turn + 2 * i + 1]
             a, b = x[head + 2 * i], x[head + 2 * i + 1]
@@ -73,8 +76,10 @@ def rope_pairs(x, angles, n, n_heads, head_width, n_tokens, position, thread, n_
 @op(f32p, f32p)
 def rope_halves(x, angles, n, n_heads, head_width, n_tokens, position, thread, n_threads):
     """Turn (x[i], x[i + n]) of each head: the layout of GPT-NeoX."""
-    for unit in range(thread, n_tokens * n_heads, n_threads):
-        head, turn = unit * head_width, unit // n_heads * n * 2
+    n_units = n_heads * n_tokens
+    for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
+        token = unit % n_tokens
+        head, turn = (token * n_heads + unit // n_tokens) * head_width, token * n * 2
         for i in range(n):
             cosine, sine = angles[turn + 2 * i], angles[turn + 2 * i + 1]
             a, b = x[head + i], x[head + i + n]

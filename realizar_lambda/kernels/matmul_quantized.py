@@ -90,33 +90,28 @@ def _row_times(dot, n):
     return row_times
 
 
-def _one_token(dot):
+def _one_token(dot, dot_four):
     """The kernel of one token: rows from `row` to `end`, one at each of STREAMS places in turn.
 
     It has a loop of its own: with the places of other tokens to keep, it took an eighth longer.
     """
     dot_1 = dot(1)
 
-    @kernel(F32x8, u8p, u8p, I64)
-    def row_sums(q, row, n_columns):
-        codes, fours, scales = cast(i8p, q), fours_of(q, 1, n_columns), scales_of(q, 1, n_columns)
-        return dot_1(row, codes, fours, scales, sums16_of(q, 1, n_columns), sums32_of(q, 1, n_columns), n_columns)[0]
-
     @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64)
     def multiply(out, q, weight, bias, residual, row_bytes, n_columns, row, end):
+        codes, fours, scales = cast(i8p, q), fours_of(q, 1, n_columns), scales_of(q, 1, n_columns)
+        sums16, sums32 = sums16_of(q, 1, n_columns), sums32_of(q, 1, n_columns)
         n = stream_rows(row, end)
         next_bytes = n * row_bytes
         for first in range(row, row + n):
             source = at(weight, first * row_bytes)
             if first + (STREAMS - 1) * n < end:
-                a = row_sums(q, source, n_columns)
-                b = row_sums(q, at(source, next_bytes), n_columns)
-                c = row_sums(q, at(source, 2 * next_bytes), n_columns)
-                d = row_sums(q, at(source, 3 * next_bytes), n_columns)
+                a, b, c, d = dot_four(source, next_bytes, codes, fours, scales, sums16, sums32, n_columns)
                 put_four(out, bias, residual, first, n, first, n, totals(a, b, c, d))
             else:
                 for number in range(first, end, n):
-                    sums = row_sums(q, at(weight, number * row_bytes), n_columns)
+                    source = at(weight, number * row_bytes)
+                    sums = dot_1(source, codes, fours, scales, sums16, sums32, n_columns)[0]
                     out[number] = rest(bias, residual, number, number) + total(sums)
 
     return multiply
@@ -150,7 +145,7 @@ def _few_tokens(dot):
 def _quantized(name, kernels):
     block_bytes, block_columns = BLOCKS[name].n_bytes, BLOCKS[name].n_elements
     group, unpack = kernels.group, kernels.unpack
-    multiply_one, multiply_few = _one_token(kernels.dot), _few_tokens(kernels.dot)
+    multiply_one, multiply_few = _one_token(kernels.dot, kernels.dot_four), _few_tokens(kernels.dot)
     multiply_wide, _ = _quantized_tile(WIDE, group, kernels.bits)
     multiply_narrow, _ = _quantized_tile(NARROW, group, kernels.bits)
 

@@ -9,6 +9,8 @@ Every quantised type is, within a group of 16 or 32 columns, value = scale * (co
     dot(n)(row, codes, fours, scales, sums16, sums32, n_columns)
                                                   the row times n tokens quantised to int8, as eight sums for each:
                                                   the path of few tokens, which must keep up with memory
+    dot_four(row, next_row, codes, ..., n_columns)
+                                                  four rows, `next_row` bytes apart, times one token: eight sums each
     decode(out, row, n_columns)                   the values in f32, bit for bit as ggml's reference has them
 
 Codes of 8 bits are signed; where the instruction set wants them unsigned they are unpacked 128 larger.
@@ -19,7 +21,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 
-class BlockKernels(namedtuple("BlockKernels", "group bits unpack dot decode")):
+class BlockKernels(namedtuple("BlockKernels", "group bits unpack dot dot_four decode")):
     """The kernels of a quantised type; `group` columns share a scale, codes have `bits` bits (8: signed)."""
 
     __slots__ = ()

@@ -16,11 +16,14 @@ from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
-from realizar_lambda.kernels.memory import at, f32p, i8p, prefetch_lines, u8p
-from realizar_lambda.kernels.vectors import convert, fma, load, splat
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefetch_lines, u8p
+from realizar_lambda.kernels.vectors import convert, fma, load, splat, store
 
 I64 = types.int64
 AHEAD = 1024
+TURN_BYTES = 1152
+ACC_BYTES, STATE_BYTES = 32 * CHUNKS, 64 * CHUNKS + 32
+FOUR_STATES = 4 * STATE_BYTES // 4
 STATE = types.Tuple((F32S, F32S, F32x8))
 """A token's sums so far: of the products, in two parts, and of the mins."""
 
@@ -165,6 +168,55 @@ def row_of(n_bytes, add, group, n):
         return sums_of(states)
 
     return dot_row
+
+
+def four_rows_of(n_bytes, add, group):
+    """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, scales, sums, n_blocks).
+
+    Of rows longer than `TURN_BYTES` it takes as much in turn, so that none is left alone for long.
+    """
+    dot_row, turn_blocks = row_of(n_bytes, add, group, 1), max(1, TURN_BYTES // n_bytes)
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, i8p, f32p, f32p, I64)
+    def dot_in_turns(row, next_row, states, x, scales, sums, n_blocks):
+        zeros, zeros8 = splat(F32S, 0.0), splat(F32x8, 0.0)
+        for r in range(4):
+            state = at(states, r * STATE_BYTES)
+            store(state, 0, zeros)
+            store(state, ACC_BYTES, zeros)
+            store(state, 2 * ACC_BYTES, zeros8)
+        for begin in range(0, n_blocks, turn_blocks):
+            end = min(n_blocks, begin + turn_blocks)
+            for r in range(4):
+                state, source = at(states, r * STATE_BYTES), at(row, r * next_row)
+                acc0, acc1, least = load(F32S, state, 0), load(F32S, state, ACC_BYTES), load(F32x8, state, 2 * ACC_BYTES)
+                for b in range(begin, end):
+                    block = at(source, b * n_bytes)
+                    prefetch_lines(block, AHEAD, n_bytes)
+                    places = at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group)
+                    acc0, acc1, least = add(block, places[0], places[1], places[2], (acc0, acc1, least))
+                store(state, 0, acc0)
+                store(state, ACC_BYTES, acc1)
+                store(state, 2 * ACC_BYTES, least)
+        a, b = read_sums(states), read_sums(at(states, STATE_BYTES))
+        return a, b, read_sums(at(states, 2 * STATE_BYTES)), read_sums(at(states, 3 * STATE_BYTES))
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, f32p, f32p, I64)
+    def dot_rows(row, next_row, x, scales, sums, n_blocks):
+        if n_blocks > turn_blocks:
+            return dot_in_turns(row, next_row, cast(u8p, on_stack(FOUR_STATES)), x, scales, sums, n_blocks)
+        a = dot_row(row, x, scales, sums, n_blocks, 0)[0]
+        b = dot_row(at(row, next_row), x, scales, sums, n_blocks, 0)[0]
+        c = dot_row(at(row, 2 * next_row), x, scales, sums, n_blocks, 0)[0]
+        return a, b, c, dot_row(at(row, 3 * next_row), x, scales, sums, n_blocks, 0)[0]
+
+    return dot_rows
+
+
+@kernel(F32x8, u8p)
+def read_sums(state):
+    """`row_sums` of a state in memory."""
+    return row_sums(load(F32S, state, 0) + load(F32S, state, ACC_BYTES), load(F32x8, state, 2 * ACC_BYTES))
 
 
 def _adds(add, group, n):

@@ -16,7 +16,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, pieces, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import add_by_32, add_by_fours, moved, product_of, row_of
+from realizar_lambda.kernels.block_types.row_dots import add_by_32, add_by_fours, four_rows_of, moved, product_of, row_of
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
@@ -131,6 +131,19 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
 
         return dot_n
 
+    dot_eights_of_four = four_rows_of(8 * n_bytes, add, 32)
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
+        x = fours if in_fours else codes
+        a, b, c, d = dot_eights_of_four(row, next_row, x, scales, sums32, n_columns // 256)
+        if n_columns % 256 == 0:
+            return a, b, c, d
+        a = a + first_lane(F32x8, dot_rest(row, codes, scales, sums32, n_columns))
+        b = b + first_lane(F32x8, dot_rest(at(row, next_row), codes, scales, sums32, n_columns))
+        c = c + first_lane(F32x8, dot_rest(at(row, 2 * next_row), codes, scales, sums32, n_columns))
+        return a, b, c, d + first_lane(F32x8, dot_rest(at(row, 3 * next_row), codes, scales, sums32, n_columns))
+
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
         for b in range(n_columns // 32):
@@ -140,7 +153,7 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
             put_values(out, b * 32, low(values), d, f32(offset), least_, is_signed)
             put_values(out, b * 32 + 16, high(values), d, f32(offset), least_, is_signed)
 
-    return BlockKernels(32, bits, unpack, dot, decode)
+    return BlockKernels(32, bits, unpack, dot, dot_four, decode)
 
 
 Q4_0 = _kernels(18, 4, _q4_0, offset=8.0, nibbles_at=2)

@@ -11,7 +11,7 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import IS_MOVED, MOVED_BY, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import add_by_16, add_by_32, add_by_fours, row_of
+from realizar_lambda.kernels.block_types.row_dots import add_by_16, add_by_32, add_by_fours, four_rows_of, row_of
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8
 from realizar_lambda.kernels.lanes import high, low
@@ -56,6 +56,12 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
 
         return dot_n
 
+    dot_rows = four_rows_of(n_bytes, add, 32)
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
+        return dot_rows(row, next_row, fours if in_fours else codes, scales, sums32, n_columns // 256)
+
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
         for b in range(n_columns // 256):
@@ -69,7 +75,7 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
                 put_values(parts, c * 32, low(values), scale, f32(0.0), least, is_signed)
                 put_values(parts, c * 32 + 16, high(values), scale, f32(0.0), least, is_signed)
 
-    return BlockKernels(32, bits, unpack, dot, decode)
+    return BlockKernels(32, bits, unpack, dot, dot_four, decode)
 
 
 def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
@@ -108,6 +114,12 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
 
         return dot_n
 
+    dot_rows = four_rows_of(n_bytes, add, 16)
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
+    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
+        return dot_rows(row, next_row, codes, scales, sums16, n_columns // 256)
+
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
         for b in range(n_columns // 256):
@@ -124,4 +136,4 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
                 put_values(parts, c * 32, low(values), scale0, f32(offset), least0, False)
                 put_values(parts, c * 32 + 16, high(values), scale1, f32(offset), least1, False)
 
-    return BlockKernels(16, bits, unpack, dot, decode)
+    return BlockKernels(16, bits, unpack, dot, dot_four, decode)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from realizar_lambda.kernels.vectors import LANES, call_llvm, shuffled, vector
+from realizar_lambda.kernels.vectors import LANES, call_llvm, row_totals, shuffled, vector
 
 _F32 = vector("f32", LANES).llvm
 _BYTE, _I64 = ir.IntType(8), ir.IntType(64)
@@ -55,26 +55,13 @@ def inner(typingctx, tile, kind, rows, stride, x, i):
 
 @intrinsic
 def totals(typingctx, tile):
-    """Lane r is the sum over row r: halves of two rows are added side by side until one vector is left."""
+    """Lane r is the sum over row r."""
+    kind = vector("f32", LANES)
 
     def codegen(context, builder, sig, args):
-        rows = [builder.extract_value(args[0], r) for r in range(LANES)]
-        width = LANES
-        while len(rows) > 1:
-            half = len(rows) // 2
-            rows = [_halved(builder, a, b, width // 2) for a, b in zip(rows[:half], rows[half:], strict=True)]
-            width //= 2
-        return rows[0]
+        return row_totals(builder, kind, [builder.extract_value(args[0], r) for r in range(LANES)])
 
-    return vector("f32", LANES)(tile), codegen
-
-
-def _halved(builder, a, b, n):
-    """In groups of 2n lanes: the first n are a's two halves added, the others b's."""
-    lanes = range(LANES)
-    lower = [lane if lane % (2 * n) < n else LANES + lane - n for lane in lanes]
-    upper = [lane + n if lane % (2 * n) < n else LANES + lane for lane in lanes]
-    return builder.fadd(shuffled(builder, a, b, lower), shuffled(builder, a, b, upper))
+    return kind(tile), codegen
 
 
 @intrinsic

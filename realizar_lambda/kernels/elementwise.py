@@ -8,7 +8,7 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels import elementary
-from realizar_lambda.kernels.compiler import kernel, op
+from realizar_lambda.kernels.compiler import op
 from realizar_lambda.kernels.memory import f32p, i32p, u8p
 from realizar_lambda.kernels.shares import part, share
 from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector

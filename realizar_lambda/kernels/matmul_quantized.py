@@ -18,8 +18,19 @@ from realizar_lambda.kernels.block_types import k_types, small_blocks
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.dots import F32x8
-from realizar_lambda.kernels.matmul_rows import I64, NARROW, QUAD, STREAMS, WIDE, R, V, copy_out, first_row, rest, stream_rows
+from realizar_lambda.kernels.matmul_rows import (
+    I64,
+    NARROW,
+    QUAD,
+    STREAMS,
+    WIDE,
+    R,
+    V,
+    copy_out,
+    first_row,
+    rest,
+    stream_rows,
+)
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
 from realizar_lambda.kernels.tile import group_dot, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES, lane, total, totals

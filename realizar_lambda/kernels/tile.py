@@ -292,7 +292,8 @@ def refill(typingctx, kind, x):
 
 @intrinsic
 def transpose(typingctx, out, x, stride, n_rows):
-    """out (LANES, LANES) f32 = the transpose of LANES values of `n_rows` rows of x, `stride` values apart, and zeros."""
+    """out (LANES, LANES) f32 = the transpose of LANES values of `n_rows` rows of x, `stride` values apart, zeros of
+    rows from there on."""
 
     def codegen(context, builder, sig, args):
         out_, x_, stride_, n_rows_ = args

@@ -344,36 +344,38 @@ total = _reduction(_sum)
 largest = _reduction(_largest)
 
 
+def row_totals(builder, kind, rows):
+    """One vector whose lane r has what the lanes of rows[r] add up to: halves of two rows are added side by side until
+    one vector is left. Each total has the bits that `total` gives."""
+    width = kind.lanes
+    while len(rows) > 1:
+        width, half = width // 2, len(rows) // 2
+        rows = [_halves_added(builder, kind, width, *pair) for pair in zip(rows[:half], rows[half:], strict=True)]
+    folded = rows[0]
+    while width > 1:
+        width //= 2
+        starts = range(0, folded.type.count, 2 * width)
+        halves = [[start + half * width + i for start in starts for i in range(width)] for half in (0, 1)]
+        folded = _sum(builder, kind, *(shuffled(builder, folded, folded, lanes) for lanes in halves))
+    return folded
+
+
+def _halves_added(builder, kind, n, a, b):
+    """In groups of 2n lanes: the first n are the two halves of a's group added, the others b's."""
+    lanes = range(kind.lanes)
+    lower = [lane if lane % (2 * n) < n else kind.lanes + lane - n for lane in lanes]
+    upper = [lane + n if lane % (2 * n) < n else kind.lanes + lane for lane in lanes]
+    return _sum(builder, kind, shuffled(builder, a, b, lower), shuffled(builder, a, b, upper))
+
+
 @intrinsic
 def totals(typingctx, a, b, c, d):
     """The totals of four vectors in four lanes, each with the bits that `total` gives, for fewer additions."""
-    result = vector(a.element, 4)
 
     def codegen(context, builder, sig, args):
-        n, parts = a.lanes, list(args)
-        while len(parts) > 1:  # half as many lanes of each of twice as many vectors: a, c and b, d; a, b, c, d
-            n //= 2
-            groups = a.lanes // n // 2
-            parts = [
-                _sum(
-                    builder, a, *(
-                        shuffled(builder, *pair, [
-                            which * a.lanes + 2 * n * group + half * n + i
-                            for group in range(groups) for which in (0, 1) for i in range(n)
-                        ])
-                        for half in (0, 1)
-                    ),
-                )
-                for pair in zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)
-            ]  # fmt: skip
-        folded = parts[0]
-        while n > 1:
-            n //= 2
-            halves = [[2 * n * group + half * n + i for group in range(4) for i in range(n)] for half in (0, 1)]
-            folded = _sum(builder, a, *(shuffled(builder, folded, folded, half) for half in halves))
-        return folded
+        return row_totals(builder, a, args)
 
-    return result(a, a, a, a), codegen
+    return vector(a.element, 4)(a, a, a, a), codegen
 
 
 @intrinsic

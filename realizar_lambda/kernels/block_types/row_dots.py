@@ -20,10 +20,9 @@ from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefet
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, store
 
 I64 = types.int64
-AHEAD = 1024
-TURN_BYTES = 1152
+AHEAD, TURN_BYTES = 1024, 1152
 ACC_BYTES, STATE_BYTES = 32 * CHUNKS, 64 * CHUNKS + 32
-FOUR_STATES = 4 * STATE_BYTES // 4
+FOUR_STATES = 4 * STATE_BYTES // 4  # in f32
 STATE = types.Tuple((F32S, F32S, F32x8))
 """A token's sums so far: of the products, in two parts, and of the mins."""
 
@@ -45,10 +44,25 @@ def moved(chunk, is_signed):
     return moved_chunk
 
 
-@kernel(F32x8, F32S, F32x8)
-def row_sums(acc, least):
-    """Eight sums, whose total is what all lanes of acc add up to, less those of least."""
-    return (low(acc) + high(acc) if CHUNKS == 2 else acc) - least
+@kernel(F32x8, STATE)
+def sums_of(state):
+    """Eight sums, whose total is a row's product."""
+    acc = state[0] + state[1]
+    return (low(acc) + high(acc) if CHUNKS == 2 else acc) - state[2]
+
+
+@kernel(STATE, u8p)
+def read_state(place):
+    """A state that `write_state` wrote."""
+    return load(F32S, place, 0), load(F32S, place, ACC_BYTES), load(F32x8, place, 2 * ACC_BYTES)
+
+
+@kernel(types.void, u8p, STATE)
+def write_state(place, state):
+    """Keep a state in STATE_BYTES of memory."""
+    store(place, 0, state[0])
+    store(place, ACC_BYTES, state[1])
+    store(place, 2 * ACC_BYTES, state[2])
 
 
 def quarter(chunk, k, first, times, is_signed):
@@ -156,7 +170,7 @@ def row_of(n_bytes, add, group, n):
     It gives eight sums for each token, whose total is the product: whoever has four of them adds them up together.
     `sums` has one value for every `group` columns; each token's activations lie `width` columns after the last one's.
     """
-    add_all, start, sums_of = _adds(add, group, n), _zeros(n), _row_sums(n)
+    add_all, start, all_sums = _adds(add, group, n), _zeros(n), _row_sums(n)
 
     @kernel(types.UniTuple(F32x8, n), u8p, i8p, f32p, f32p, I64, I64)
     def dot_row(row, x, scales, sums, n_blocks, width):
@@ -165,7 +179,7 @@ def row_of(n_bytes, add, group, n):
             block = at(row, b * n_bytes)
             prefetch_lines(block, AHEAD, n_bytes)
             states = add_all(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), width, states)
-        return sums_of(states)
+        return all_sums(states)
 
     return dot_row
 
@@ -179,27 +193,22 @@ def four_rows_of(n_bytes, add, group):
 
     @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, i8p, f32p, f32p, I64)
     def dot_in_turns(row, next_row, states, x, scales, sums, n_blocks):
-        zeros, zeros8 = splat(F32S, 0.0), splat(F32x8, 0.0)
+        nothing = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
         for r in range(4):
-            state = at(states, r * STATE_BYTES)
-            store(state, 0, zeros)
-            store(state, ACC_BYTES, zeros)
-            store(state, 2 * ACC_BYTES, zeros8)
+            write_state(at(states, r * STATE_BYTES), nothing)
         for begin in range(0, n_blocks, turn_blocks):
             end = min(n_blocks, begin + turn_blocks)
             for r in range(4):
-                state, source = at(states, r * STATE_BYTES), at(row, r * next_row)
-                acc0, acc1, least = load(F32S, state, 0), load(F32S, state, ACC_BYTES), load(F32x8, state, 2 * ACC_BYTES)
+                place, source = at(states, r * STATE_BYTES), at(row, r * next_row)
+                state = read_state(place)
                 for b in range(begin, end):
                     block = at(source, b * n_bytes)
                     prefetch_lines(block, AHEAD, n_bytes)
-                    places = at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group)
-                    acc0, acc1, least = add(block, places[0], places[1], places[2], (acc0, acc1, least))
-                store(state, 0, acc0)
-                store(state, ACC_BYTES, acc1)
-                store(state, 2 * ACC_BYTES, least)
-        a, b = read_sums(states), read_sums(at(states, STATE_BYTES))
-        return a, b, read_sums(at(states, 2 * STATE_BYTES)), read_sums(at(states, 3 * STATE_BYTES))
+                    state = add(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), state)
+                write_state(place, state)
+        a, b = sums_of(read_state(states)), sums_of(read_state(at(states, STATE_BYTES)))
+        c, d = read_state(at(states, 2 * STATE_BYTES)), read_state(at(states, 3 * STATE_BYTES))
+        return a, b, sums_of(c), sums_of(d)
 
     @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, f32p, f32p, I64)
     def dot_rows(row, next_row, x, scales, sums, n_blocks):
@@ -211,12 +220,6 @@ def four_rows_of(n_bytes, add, group):
         return a, b, c, dot_row(at(row, 3 * next_row), x, scales, sums, n_blocks, 0)[0]
 
     return dot_rows
-
-
-@kernel(F32x8, u8p)
-def read_sums(state):
-    """`row_sums` of a state in memory."""
-    return row_sums(load(F32S, state, 0) + load(F32S, state, ACC_BYTES), load(F32x8, state, 2 * ACC_BYTES))
 
 
 def _adds(add, group, n):
@@ -259,11 +262,10 @@ def _row_sums(n):
     others = _row_sums(n - 1) if n > 1 else None
 
     @kernel(types.UniTuple(F32x8, n), types.UniTuple(STATE, n))
-    def sums_of(states):
-        acc0, acc1, least = states[0]
-        first = (row_sums(acc0 + acc1, least),)
+    def all_sums(states):
+        first = (sums_of(states[0]),)
         if n > 1:
             return first + others(states[1:])
         return first
 
-    return sums_of
+    return all_sums

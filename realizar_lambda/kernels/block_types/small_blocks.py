@@ -16,7 +16,14 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import BlockKernels
 from realizar_lambda.kernels.block_types.codes import MOVED_BY, nibbles, nibbles_32, pieces, put_codes, put_values
-from realizar_lambda.kernels.block_types.row_dots import add_by_32, add_by_fours, four_rows_of, moved, product_of, row_of
+from realizar_lambda.kernels.block_types.row_dots import (
+    add_by_32,
+    add_by_fours,
+    four_rows_of,
+    moved,
+    product_of,
+    row_of,
+)
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low

@@ -100,24 +100,25 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
     )
     codes, fours = cast(i8p, q), fours_of(q, n_tokens, width)
     n_groups = width // 32
+    first, end = part(n_groups, thread, n_threads), part(n_groups, thread + 1, n_threads)
     if n_tokens < MIN_TILE:
-        n_units = n_tokens * n_groups
-        end = part(n_units, thread + 1, n_threads)
-        for unit in range(part(n_units, thread, n_threads), end, LANES):
-            quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, min(LANES, end - unit))
+        for token in range(n_tokens):
+            for g in range(first, end, LANES):
+                unit = token * n_groups + g
+                quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, min(LANES, end - g))
         return
-    n_units = padded(n_tokens) // LANES * n_groups
-    for unit in range(part(n_units, thread, n_threads), part(n_units, thread + 1, n_threads)):
-        base, g = unit // n_groups * LANES, unit % n_groups
-        quantize_lanes(
-            at(codes, base * width + g * 32 * LANES),
-            at(scales, unit * LANES * 4),
-            at(sums16, unit * LANES * 8),
-            at(sums32, unit * LANES * 4),
-            at(x, (base * width + g * 32) * 4),
-            width,
-            min(LANES, n_tokens - base),
-        )
+    for base in range(0, padded(n_tokens), LANES):
+        for g in range(first, end):
+            unit = base // LANES * n_groups + g
+            quantize_lanes(
+                at(codes, base * width + g * 32 * LANES),
+                at(scales, unit * LANES * 4),
+                at(sums16, unit * LANES * 8),
+                at(sums32, unit * LANES * 4),
+                at(x, (base * width + g * 32) * 4),
+                width,
+                min(LANES, n_tokens - base),
+            )
 
 
 @kernel(F32, f32p, F32, F32)

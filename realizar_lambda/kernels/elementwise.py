@@ -1,6 +1,7 @@
 """Operations that treat each element alone, and softmax over rows: the small ops of an MLP.
 
-Threads split the elements, or for softmax the rows, into contiguous shares.
+Threads split the columns where a matmul's output comes in, as it split its rows; else all elements, or for softmax the
+rows.
 """
 
 from __future__ import annotations
@@ -58,28 +59,28 @@ def normalise_f32(out, x, multiplier, shift, n, channel_size, out_stride, n_toke
 @op(f32p, f32p)
 def relu(out, x, width, n_tokens, position, thread, n_threads):
     """max(x, 0); NaN stays NaN."""
-    n = n_tokens * width
-    i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
     zero = splat(F32, 0.0)
-    while i + LANES <= end:
-        store(out, i, maximum(zero, load(F32, x, i)))
-        i += LANES
-    while i < end:
-        value = x[i]
-        out[i] = types.float32(0.0) if value < 0.0 else value
-        i += 1
+    for row in range(0, n_tokens * width, width):
+        i, end = row + share(width, thread, n_threads), row + share(width, thread + 1, n_threads)
+        while i + LANES <= end:
+            store(out, i, maximum(zero, load(F32, x, i)))
+            i += LANES
+        while i < end:
+            value = x[i]
+            out[i] = types.float32(0.0) if value < 0.0 else value
+            i += 1
 
 
 def _map(name, lanes, one):
     def apply(out, x, width, n_tokens, position, thread, n_threads):
-        n = n_tokens * width
-        i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
-        while i + LANES <= end:
-            store(out, i, lanes(load(F32, x, i)))
-            i += LANES
-        while i < end:
-            out[i] = one(x[i])
-            i += 1
+        for row in range(0, n_tokens * width, width):
+            i, end = row + share(width, thread, n_threads), row + share(width, thread + 1, n_threads)
+            while i + LANES <= end:
+                store(out, i, lanes(load(F32, x, i)))
+                i += LANES
+            while i < end:
+                out[i] = one(x[i])
+                i += 1
 
     apply.__name__ = name
     return op(f32p, f32p)(apply)
@@ -92,14 +93,14 @@ gelu = _map("gelu", elementary.gelu_tanh, elementary.gelu_tanh_1)
 
 def _gated(name, lanes, one):
     def apply(out, gate, up, width, n_tokens, position, thread, n_threads):
-        n = n_tokens * width
-        i, end = share(n, thread, n_threads), share(n, thread + 1, n_threads)
-        while i + LANES <= end:
-            store(out, i, lanes(load(F32, gate, i)) * load(F32, up, i))
-            i += LANES
-        while i < end:
-            out[i] = one(gate[i]) * up[i]
-            i += 1
+        for row in range(0, n_tokens * width, width):
+            i, end = row + share(width, thread, n_threads), row + share(width, thread + 1, n_threads)
+            while i + LANES <= end:
+                store(out, i, lanes(load(F32, gate, i)) * load(F32, up, i))
+                i += LANES
+            while i < end:
+                out[i] = one(gate[i]) * up[i]
+                i += 1
 
     apply.__name__ = name
     return op(f32p, f32p, f32p)(apply)

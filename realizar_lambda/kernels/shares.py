@@ -1,7 +1,8 @@
 """Which part of an operation's work is a thread's. It knows no operation.
 
-Parts are contiguous, so that no two threads write into one cache line again and again. Heads are numbered before
-tokens: a thread then has those that it made as rows of a matmul, and finds them in its own cache.
+Parts are contiguous, so that no two threads write into one cache line again and again. Columns and heads are split,
+not tokens, where a matmul's output comes in: a thread then has those that it made as rows, and finds them in its own
+cache.
 """
 
 from __future__ import annotations

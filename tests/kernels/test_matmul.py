@@ -22,15 +22,18 @@ from realizar_lambda import native, ops
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.builder import Builder
 
+LONG = 256 * 17
 QUANTIZED_BLOCKS = [name for name in ops.MATMUL_BLOCKS if name not in ops.DENSE_BLOCKS]
 
 
 def shapes(block: str) -> list[tuple[int, int]]:
-    """(n_rows, n_columns): rows around a tile of four, columns around vectors or of one to five blocks."""
+    """(n_rows, n_columns): rows around a tile of four, columns around vectors or of one to five blocks, and of rows so
+    long that four are taken in turns."""
     if block in ops.DENSE_BLOCKS:
         return [(1, 1), (3, 2), (4, 3), (5, 7), (1, 8), (2, 9), (7, 15), (8, 16), (9, 17), (3, 31), (6, 33), (13, 100)]
     n = BLOCKS[block].n_elements
-    return [(1, n), (3, 2 * n), (5, 3 * n)] + ([(9, 5 * n), (4, 8 * n)] if n == 32 else [])
+    long = [(8, LONG), (7, LONG + 3 * n)]
+    return [(1, n), (3, 2 * n), (5, 3 * n), *([(9, 5 * n), (4, 8 * n)] if n == 32 else []), *long]
 
 
 def activations(width: int, seed: int = 1) -> np.ndarray:
@@ -117,10 +120,14 @@ def test_quantised_activations_cost_no_more_than_half_a_code_each(library: nativ
         assert (np.abs(found - expected[:n]) <= bound[:n]).all(), n
 
 
+@pytest.mark.parametrize("n_rows", [6, 8])  # some are taken alone, all in fours
+@pytest.mark.parametrize("n_columns", [256 * 2, LONG])
 @pytest.mark.parametrize("block", ops.MATMUL_BLOCKS)
-def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(library: native.Library, block: str) -> None:
-    n_columns = 256 * 2 + BLOCKS[block].n_elements * 3  # whole blocks of 256, and small ones after them
-    stored, x = weight(block, 6, n_columns), activations(n_columns)
+def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(
+    library: native.Library, block: str, n_columns: int, n_rows: int
+) -> None:
+    n_columns += BLOCKS[block].n_elements * 3  # whole blocks of 256, and small ones after them
+    stored, x = weight(block, n_rows, n_columns), activations(n_columns)
     program, buffer = matmul(stored)
     found = dict(zip(N_TOKENS, outputs(program, library, {buffer: x}), strict=True))
     few = [n for n in N_TOKENS if n < ops.MIN_TILE_TOKENS]
@@ -129,14 +136,20 @@ def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(library: native.
         assert all(np.array_equal(found[n], longest[:n]) for n in group), group
 
 
-@pytest.mark.parametrize("block", sorted(ops.DENSE_BLOCKS))
-@pytest.mark.parametrize("n_columns", [1, 15, 17, 40, 100])
+@pytest.mark.parametrize(
+    ("block", "n_columns"),
+    [
+        *((block, n) for block in sorted(ops.DENSE_BLOCKS) for n in (1, 15, 17, 40, 100)),
+        *((block, n) for block in QUANTIZED_BLOCKS for n in (256 * 3, LONG)),
+    ],
+)
 def test_a_row_gets_the_same_bits_alone_as_among_others(library: native.Library, block: str, n_columns: int) -> None:
-    stored, x = weight(block, 7, n_columns), activations(n_columns)
+    n_rows = 8
+    stored, x = weight(block, n_rows, n_columns), activations(n_columns)
     program, buffer = matmul(stored)
     together = outputs(program, library, {buffer: x}, (1, 3))
-    n_bytes = len(stored.data) // 7
-    for row in range(7):
+    n_bytes = len(stored.data) // n_rows
+    for row in range(n_rows):
         data = stored.data[row * n_bytes : (row + 1) * n_bytes]
         program, buffer = matmul(stored._replace(shape=(1, n_columns), data=data))
         for alone, found in zip(outputs(program, library, {buffer: x}, (1, 3)), together, strict=True):

@@ -20,7 +20,7 @@ from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefet
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, store
 
 I64 = types.int64
-AHEAD, TURN_BYTES = 1024, 1152
+AHEAD, SHORT_BYTES, TURN_BYTES = 1024, 1152, 576
 ACC_BYTES, STATE_BYTES = 32 * CHUNKS, 64 * CHUNKS + 32
 FOUR_STATES = 4 * STATE_BYTES // 4  # in f32
 STATE = types.Tuple((F32S, F32S, F32x8))
@@ -187,7 +187,7 @@ def row_of(n_bytes, add, group, n):
 def four_rows_of(n_bytes, add, group):
     """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, scales, sums, n_blocks).
 
-    Of rows longer than `TURN_BYTES` it takes as much in turn, so that none is left alone for long.
+    Of rows longer than `SHORT_BYTES` it takes `TURN_BYTES` in turn, so that none is left alone for long.
     """
     dot_row, turn_blocks = row_of(n_bytes, add, group, 1), max(1, TURN_BYTES // n_bytes)
 
@@ -212,7 +212,7 @@ def four_rows_of(n_bytes, add, group):
 
     @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, f32p, f32p, I64)
     def dot_rows(row, next_row, x, scales, sums, n_blocks):
-        if n_blocks > turn_blocks:
+        if n_blocks * n_bytes > SHORT_BYTES:
             return dot_in_turns(row, next_row, cast(u8p, on_stack(FOUR_STATES)), x, scales, sums, n_blocks)
         a = dot_row(row, x, scales, sums, n_blocks, 0)[0]
         b = dot_row(at(row, next_row), x, scales, sums, n_blocks, 0)[0]

@@ -69,7 +69,7 @@ test-container: kernels $(SAM_INSTALLED) ## run the tests that need a Docker eng
 # What an arm64 CPython runs here by itself: every kernel, model family, tokenizer and sampler against the oracles.
 ARM64_PYTHON ?= $(abspath $(VENV)/arm64/python)
 ARM64_TESTS ?= tests/kernels tests/architectures tests/sampling tests/tokenizers tests/generation tests/models \
-	tests/test_native.py tests/test_team.py tests/test_program.py tests/test_language_model.py tests/test_classification.py
+	tests/test_native.py tests/test_team.py tests/test_program.py tests/test_session.py tests/test_language_model.py tests/test_classification.py
 
 arm64-python: $(VENV)/.installed ## fetch an arm64 Python that qemu-user runs, for test-arm64
 	@tools/arm64_python.sh $(VENV)/arm64 "$(BIN)/python -m pip"

@@ -174,9 +174,9 @@ def quantize_lanes(codes, scales, sums16, sums32, x, width, n):
             lower = (n0 & mask) | shift_left(n1 & mask, 8)
             store(codes, j * LANES, lower | shift_left(n2 & mask, 16) | shift_left(n3, 24))
             sum_ = sum_ + n0 + n1 + n2 + n3
-        part = d * convert(F32, sum_)
-        store(sums16, half * LANES, part)
-        both = both + part
+        scaled_sum = d * convert(F32, sum_)
+        store(sums16, half * LANES, scaled_sum)
+        both = both + scaled_sum
     store(scales, 0, d)
     store(sums32, 0, both)
 

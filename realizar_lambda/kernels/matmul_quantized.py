@@ -107,6 +107,7 @@ def _one_token(dot, dot_four):
     It has a loop of its own: with the places of other tokens to keep, it took an eighth longer.
     """
     dot_1 = dot(1)
+    assert STREAMS == 4, "dot_four takes a row at each of four places"
 
     @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64)
     def multiply(out, q, weight, bias, residual, row_bytes, n_columns, row, end):

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from realizar_lambda import native
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _VERSIONS = """
@@ -25,18 +27,26 @@ print(json.dumps(found))
 """
 
 
+def cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """The CPU's name, on x86_64 with its family and model and the kernel library that it wants: a hypervisor may give
+    processors of several generations one name."""
+    facts: dict[str, str] = {}
+    for line in Path(cpuinfo).read_text().splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    found = facts.get("model name") or facts.get("CPU part", "unknown")
+    if "cpu family" not in facts:
+        return found
+    isa = native.choose_isa(platform.machine(), native.listed_flags(cpuinfo))
+    return f"{found} (family {facts['cpu family']}, model {facts.get('model', 'unknown')}, {isa})"
+
+
 def machine() -> dict[str, object]:
     """CPU, cores that this process may use, memory, kernel, C library."""
-    cpu = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "CPU part"):
-            cpu = value.strip()
-            break
     n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "architecture": platform.machine(),
-        "cpu": cpu,
+        "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(n_bytes / 2**30, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",

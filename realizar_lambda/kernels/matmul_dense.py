@@ -1,6 +1,7 @@
 """out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, weight unquantised.
 
-Few tokens: each row is dotted with each token; the weights are read once, straight from the file. Many tokens:
+Few tokens: each row is dotted with each token, rows at four places of a thread's part in turn; the weights are read
+once, straight from the file. Many tokens:
 a band of rows is unpacked into scratch where it is not F32, then R rows are multiplied with V vectors of tokens at a
 time in a register tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded
 weight V * LANES times. All the band's rows take a tile's tokens before the next tokens are read.
@@ -22,7 +23,7 @@ from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, padded
 from realizar_lambda.kernels.block_types import dense
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.matmul_rows import I64, copy_rows, first_row, rest
+from realizar_lambda.kernels.matmul_rows import I64, STREAMS, copy_rows, first_row, rest, stream_rows
 from realizar_lambda.kernels.memory import at, cast, f32p, i32p, u8p
 from realizar_lambda.kernels.tile import Tile, outer, spill, zero
 from realizar_lambda.kernels.vectors import LANES, any_set, bitcast, load, splat, vector
@@ -91,10 +92,36 @@ def list_columns(places, interleaved, n_columns, n_vectors):
     return n
 
 
+def _few_tokens(kernels, n_bytes):
+    """The kernel of few tokens: rows from `row` to `end`, one at each of STREAMS places in turn, with every token."""
+    dot, dot_four = kernels.dot, kernels.dot_four
+    assert STREAMS == 4, "dot_four takes a row at each of four places"
+
+    @kernel(types.void, f32p, f32p, f32p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
+    def multiply(out, x, products, weight, bias, residual, n_columns, out_stride, n_tokens, row, end):
+        row_bytes, n = n_columns * n_bytes, stream_rows(row, end)
+        for first in range(row, row + n):
+            for token in range(n_tokens):
+                x_token, number = at(x, token * n_columns * 4), first
+                if first + (STREAMS - 1) * n < end:
+                    dot_four(products, at(weight, first * row_bytes), n * row_bytes, x_token, n_columns)
+                else:
+                    for i in range((end - first + n - 1) // n):
+                        products[i] = dot(at(weight, (first + i * n) * row_bytes), x_token, n_columns)
+                i = 0
+                while number < end:
+                    place = token * out_stride + number
+                    out[place] = rest(bias, residual, number, place) + products[i]
+                    number, i = number + n, i + 1
+
+    return multiply
+
+
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
     unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
     multiply_wide, multiply_narrow, multiply_short = PRODUCTS[is_sparse]
+    multiply_few = _few_tokens(kernels, element_bytes)
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -106,15 +133,14 @@ def _matmul(name, kernels, is_sparse):
         spilled = at(weights, BAND * n_columns * 4)
         places = cast(i32p, at(spilled, BAND * V * LANES * 4))
         n_places = I64(0)
-        if n_tokens < MIN_TILE:
+        if n_tokens < MIN_TILE and is_sparse:
             for token in range(n_tokens):
                 x_token = at(x, token * n_columns * 4)
-                if is_sparse:
-                    n_places = list_vectors(places, x_token, n_columns)
+                n_places = list_vectors(places, x_token, n_columns)
                 for row in range(begin, end, 4):
                     n = min(4, end - row)
                     source = at(weight, row * row_bytes)
-                    if is_sparse and n == 4:
+                    if n == 4:
                         sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
                     else:
                         for r in range(n):
@@ -122,6 +148,9 @@ def _matmul(name, kernels, is_sparse):
                     for r in range(n):
                         place = token * out_stride + row + r
                         out[place] = rest(bias, residual, row + r, place) + spilled[r]
+            return
+        if n_tokens < MIN_TILE:
+            multiply_few(out, x, spilled, weight, bias, residual, n_columns, out_stride, n_tokens, begin, end)
             return
         interleaved = cast(f32p, q)
         n_vectors = padded(n_tokens) // LANES

@@ -11,6 +11,9 @@
     zero_extend(T, v)            unsigned widening
     bitcast(T, v)                the same bits, other lanes
     minimum, maximum             lane by lane; the second operand where one is NaN (x86's rule)
+    shift_left(v, 3), shift_right(v, 3), shift_right_signed(v, 3)
+    shift_halves_left(v, 4, 2), shift_halves_right(v, 0, 2)
+                                 the lower half of the lanes by the first number of bits, the upper half by the second
     lane(v, 3)                   one scalar
     total(v), largest(v)         over the lanes, pairwise, in one fixed order
     totals(a, b, c, d)           total(a), total(b), ... in four lanes, to the bit
@@ -233,6 +236,25 @@ def _literal_shift(name: str):
 shift_left = _literal_shift("shl")
 shift_right = _literal_shift("lshr")
 shift_right_signed = _literal_shift("ashr")
+
+
+def _literal_shift_of_halves(name: str):
+    @intrinsic(prefer_literal=True)
+    def shift(typingctx, value, lower, upper):
+        if not (isinstance(lower, types.IntegerLiteral) and isinstance(upper, types.IntegerLiteral)):
+            raise TypingError("shift counts must be literals")
+        counts = [n.literal_value for n in (lower, upper) for _ in range(value.lanes // 2)]
+
+        def codegen(context, builder, sig, args):
+            return getattr(builder, name)(args[0], ir.Constant(value.llvm, counts))
+
+        return value(value, lower, upper), codegen
+
+    return shift
+
+
+shift_halves_left = _literal_shift_of_halves("shl")
+shift_halves_right = _literal_shift_of_halves("lshr")
 
 
 def _lanewise(float_name: str, integer_name: str):

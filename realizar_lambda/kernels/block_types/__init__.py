@@ -27,8 +27,9 @@ class BlockKernels(namedtuple("BlockKernels", "group bits unpack dot dot_four de
     __slots__ = ()
 
 
-class DenseKernels(namedtuple("DenseKernels", "unpack dot sparse_dot4 decode")):
-    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies a row with f32,
+class DenseKernels(namedtuple("DenseKernels", "unpack dot dot_four sparse_dot4 decode")):
+    """The kernels of a plain type: `unpack` and `decode` are the same, `dot` multiplies a row with f32, `dot_four` four
+    rows some bytes apart, each to the bits that `dot` gives,
     `sparse_dot4` four rows that follow one another, only the vectors of columns that a list names."""
 
     __slots__ = ()

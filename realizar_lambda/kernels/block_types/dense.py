@@ -1,6 +1,7 @@
 """F32, F16 and BF16: plain numbers, multiplied with f32 activations.
 
-BF16 is the upper half of an f32.
+BF16 is the upper half of an f32. Where a token is multiplied, rows that do not fit a turn are read `TURN_BYTES` in
+turn at four places, and bytes are asked for `AHEAD` of their use, as those of quantised rows are (`row_dots.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,19 @@ from numba import types
 
 from realizar_lambda.kernels.block_types import DenseKernels
 from realizar_lambda.kernels.compiler import kernel
-from realizar_lambda.kernels.memory import at, bits_to_f32, cast, f32p, i32p, prefetch, read_f16, u8p, u16p, write_f16
+from realizar_lambda.kernels.memory import (
+    at,
+    bits_to_f32,
+    cast,
+    f32p,
+    i32p,
+    on_stack,
+    prefetch_lines,
+    read_f16,
+    u8p,
+    u16p,
+    write_f16,
+)
 from realizar_lambda.kernels.vectors import (
     LANES,
     bitcast,
@@ -25,17 +38,34 @@ from realizar_lambda.kernels.vectors import (
 )
 
 I64 = types.int64
-PAGE = 4096
-AHEAD = 10240
-"""Bytes ahead of a row's reading where one line is asked for, once a page: that page's address is then at hand when
-reading comes to it. Asking for every line is slower than asking for none, since the CPU's own prefetching sees to it
-within a page."""
+AHEAD, SHORT_BYTES, TURN_BYTES = 1024, 1152, 512
+FOUR_SUMS = 16 * LANES
+"""The f32 in which `dot_four` keeps four vectors of sums for each of its rows."""
 F32V, F16V, I16V, I32V = (
     vector("f32", LANES),
     vector("f16", LANES),
     vector("i16", LANES),
     vector("i32", LANES),
 )
+
+
+FOUR = types.UniTuple(F32V, 4)
+
+
+@kernel(FOUR, f32p)
+def read_four(place):
+    """Four vectors that `write_four` wrote."""
+    a, b = load(F32V, place, 0), load(F32V, place, LANES)
+    return a, b, load(F32V, place, 2 * LANES), load(F32V, place, 3 * LANES)
+
+
+@kernel(types.void, f32p, FOUR)
+def write_four(place, sums):
+    """Keep four vectors in memory."""
+    store(place, 0, sums[0])
+    store(place, LANES, sums[1])
+    store(place, 2 * LANES, sums[2])
+    store(place, 3 * LANES, sums[3])
 
 
 @kernel(F32V, u8p, I64)
@@ -79,27 +109,63 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
             out[i] = one(row, i)
             i += 1
 
+    step, turn = 4 * LANES, TURN_BYTES // n_bytes
+    step_bytes = step * n_bytes
+
+    @kernel(FOUR, FOUR, u8p, f32p, I64, I64)
+    def add_columns(sums, row, x, begin, end):
+        """Four vectors of sums, with the products of columns `begin` to `end`, a multiple of `step`, added."""
+        a, b, c, d = sums
+        for i in range(begin, end, step):
+            prefetch_lines(at(row, i * n_bytes), AHEAD, step_bytes)
+            a = fma(lanes(row, i), load(F32V, x, i), a)
+            b = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), b)
+            c = fma(lanes(row, i + 2 * LANES), load(F32V, x, i + 2 * LANES), c)
+            d = fma(lanes(row, i + 3 * LANES), load(F32V, x, i + 3 * LANES), d)
+        return a, b, c, d
+
+    @kernel(F32V, FOUR, u8p, f32p, I64)
+    def sum_of(sums, row, x, n_columns):
+        """One vector of sums, with the products of the whole vectors after the last `step` added."""
+        a, b, c, d = sums
+        for i in range(n_columns // step * step, n_columns // LANES * LANES, LANES):
+            a = fma(lanes(row, i), load(F32V, x, i), a)
+        return (a + b) + (c + d)
+
+    @kernel(types.float32, types.float32, u8p, f32p, I64)
+    def add_last(product, row, x, n_columns):
+        """The product, with those of the columns after the last whole vector added."""
+        for i in range(n_columns // LANES * LANES, n_columns):
+            product += one(row, i) * x[i]
+        return product
+
     @kernel(types.float32, u8p, f32p, I64)
     def dot(row, x, n_columns):
-        acc0, acc1, acc2, acc3 = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
-        i = 0
-        while i + 4 * LANES <= n_columns:
-            prefetch(row, i * n_bytes + AHEAD)
-            stop = min(n_columns, i + PAGE // n_bytes)
-            while i + 4 * LANES <= stop:
-                acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
-                acc1 = fma(lanes(row, i + LANES), load(F32V, x, i + LANES), acc1)
-                acc2 = fma(lanes(row, i + 2 * LANES), load(F32V, x, i + 2 * LANES), acc2)
-                acc3 = fma(lanes(row, i + 3 * LANES), load(F32V, x, i + 3 * LANES), acc3)
-                i += 4 * LANES
-        while i + LANES <= n_columns:
-            acc0 = fma(lanes(row, i), load(F32V, x, i), acc0)
-            i += LANES
-        result = total((acc0 + acc1) + (acc2 + acc3))
-        while i < n_columns:
-            result += one(row, i) * x[i]
-            i += 1
-        return result
+        nothing = splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0), splat(F32V, 0.0)
+        sums = add_columns(nothing, row, x, 0, n_columns // step * step)
+        return add_last(total(sum_of(sums, row, x, n_columns)), row, x, n_columns)
+
+    @kernel(types.void, f32p, f32p, u8p, I64, f32p, I64)
+    def dot_in_turns(out, states, row, next_row, x, n_columns):
+        for i in range(0, FOUR_SUMS, LANES):
+            store(states, i, splat(F32V, 0.0))
+        whole = n_columns // step * step
+        for begin in range(0, whole, turn):
+            for r in range(4):
+                place = at(states, r * step * 4)
+                sums = add_columns(read_four(place), at(row, r * next_row), x, begin, min(whole, begin + turn))
+                write_four(place, sums)
+        for r in range(4):
+            source, sums = at(row, r * next_row), read_four(at(states, r * step * 4))
+            out[r] = add_last(total(sum_of(sums, source, x, n_columns)), source, x, n_columns)
+
+    @kernel(types.void, f32p, u8p, I64, f32p, I64)
+    def dot_four(out, row, next_row, x, n_columns):
+        if n_columns * n_bytes > SHORT_BYTES:
+            dot_in_turns(out, on_stack(FOUR_SUMS), row, next_row, x, n_columns)
+        else:
+            for r in range(4):
+                out[r] = dot(at(row, r * next_row), x, n_columns)
 
     @kernel(types.void, f32p, u8p, f32p, i32p, I64, I64)
     def sparse_dot4(out, row0, x, places, n_places, n_columns):
@@ -117,7 +183,7 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
             s2, s3 = s2 + one(row2, i) * x[i], s3 + one(row3, i) * x[i]
         out[0], out[1], out[2], out[3] = s0, s1, s2, s3
 
-    return DenseKernels(decode, dot, sparse_dot4, decode)
+    return DenseKernels(decode, dot, dot_four, sparse_dot4, decode)
 
 
 F32 = _kernels(_f32_lanes, _f32_one, 4)

@@ -25,12 +25,24 @@ from realizar_lambda.kernels.block_types.codes import high_nibbles, low_nibbles,
 from realizar_lambda.kernels.block_types.super_blocks import PAIR, QUADRUPLE, groups_of_16, groups_of_32
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, I8S, F32x8, I8x32, I32x8
-from realizar_lambda.kernels.lanes import even_quarters, high, low, odd_quarters, spread
+from realizar_lambda.kernels.lanes import even_quarters, high, join, low, odd_quarters, spread
 from realizar_lambda.kernels.memory import at, read_f16, read_i32, read_u32, u8p
-from realizar_lambda.kernels.vectors import bitcast, convert, load, shift_left, shift_right, splat, vector, zero_extend
+from realizar_lambda.kernels.vectors import (
+    bitcast,
+    convert,
+    load,
+    shift_halves_left,
+    shift_halves_right,
+    shift_left,
+    shift_right,
+    splat,
+    vector,
+    zero_extend,
+)
 
 I64 = types.int64
 I8x8, I8x16, I16x16 = vector("i8", 8), vector("i8", 16), vector("i16", 16)
+I16S = vector("i16", 16 * CHUNKS)
 I32x4, F16x8 = vector("i32", 4), vector("f16", 8)
 
 
@@ -186,6 +198,16 @@ def _q6_chunk(block, c):
     return nibbles | times_16(two_bits(load(I8x32, block, 128 + h * 32), j))
 
 
+if CHUNKS == 2:
+
+    @kernel(I8S, u8p, I64)
+    def _q6_two_chunks(block, k):
+        pairs = load(I8x32, block, 128 + k // 2 * 32)
+        pairs = bitcast(I16S, join(pairs, pairs))
+        pairs = shift_halves_left(pairs, 4, 2) if k % 2 == 0 else shift_halves_right(pairs, 0, 2)
+        return nibbles(load(I8S, block, k // 2 * 64), k % 2) | bitcast(I8S, pairs) & splat(I8S, 48)
+
+
 @kernel(QUADRUPLE, u8p)
 def _q6_scales(block):
     packed, d = load(I8x16, block, 192), splat(F32x8, read_f16(block, 208))
@@ -198,4 +220,4 @@ Q2_K = groups_of_16(84, 4, _q2_chunk, _q2_scales, offset=0.0)
 Q3_K = groups_of_16(110, 4, _q3_chunk, _q3_scales, offset=4.0)
 Q4_K = groups_of_32(144, 4, _q4_chunk, _six_bit_scales, has_min=True, nibbles=_q4_nibbles)
 Q5_K = groups_of_32(176, 5, _q5_chunk, _six_bit_scales, has_min=True)
-Q6_K = groups_of_16(210, 6, _q6_chunk, _q6_scales, offset=32.0)
+Q6_K = groups_of_16(210, 6, _q6_chunk, _q6_scales, offset=32.0, two_chunks=_q6_two_chunks if CHUNKS == 2 else None)

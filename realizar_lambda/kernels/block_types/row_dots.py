@@ -17,7 +17,7 @@ from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefetch_lines, u8p
-from realizar_lambda.kernels.vectors import convert, fma, load, splat, store
+from realizar_lambda.kernels.vectors import convert, fma, load, splat, store, vector
 
 I64 = types.int64
 AHEAD, SHORT_BYTES, TURN_BYTES = 1024, 1152, 576
@@ -65,16 +65,29 @@ def write_state(place, state):
     store(place, 2 * ACC_BYTES, state[2])
 
 
-def quarter(chunk, k, first, times, is_signed):
-    """acc + the products of chunks 2k and 2k + 1, scaled by lanes first, first + 1, ... of s, for `times` sums each."""
-    product = product_of(is_signed)
+def joined(chunk):
+    """chunk(block, 2k) and chunk(block, 2k + 1) in one vector, as (block, k)."""
+
+    @kernel(vector("i8", 64), u8p, I64)
+    def two_chunks(block, k):
+        return join(chunk(block, 2 * k), chunk(block, 2 * k + 1))
+
+    return two_chunks
+
+
+def quarter(chunk, k, first, times, is_signed, two_chunks=None):
+    """acc + the products of chunks 2k and 2k + 1, scaled by lanes first, first + 1, ... of s, for `times` sums each.
+
+    two_chunks(block, k), where a type has it, reads both chunks for less than one after the other.
+    """
+    product, codes_of = product_of(is_signed), two_chunks or joined(chunk)
     c, second = 2 * k, first + 8 // times
 
     @kernel(F32S, u8p, i8p, F32x8, F32S)
     def add(block, x, s, acc):
         if CHUNKS == 2:
-            codes = join(chunk(block, c), chunk(block, c + 1))
-            return fma(convert(F32S, product(codes, load(I8S, x, c * 32))), spread(F32S, s, first, 1, times), acc)
+            sums = product(codes_of(block, k), load(I8S, x, c * 32))
+            return fma(convert(F32S, sums), spread(F32S, s, first, 1, times), acc)
         lower = convert(F32S, product(chunk(block, c), load(I8S, x, c * 32)))
         upper = convert(F32S, product(chunk(block, c + 1), load(I8S, x, c * 32 + 32)))
         return fma(upper, spread(F32S, s, second, 1, times), fma(lower, spread(F32S, s, first, 1, times), acc))
@@ -146,9 +159,9 @@ def add_by_fours(nibbles, scales_of):
     return add
 
 
-def add_by_16(chunk, scales_of):
+def add_by_16(chunk, scales_of, two_chunks):
     """For blocks of 16 scales and 16 mins, in two vectors each."""
-    first, second, third, fourth = (quarter(chunk, k, 4 * k % 8, 4, False) for k in range(4))
+    first, second, third, fourth = (quarter(chunk, k, 4 * k % 8, 4, False, two_chunks) for k in range(4))
 
     @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
     def add(block, x, scales, sums16, state):

@@ -78,8 +78,11 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
     return BlockKernels(32, bits, unpack, dot, dot_four, decode)
 
 
-def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
-    """Q2_K, Q3_K, Q6_K. A type with an offset has no mins of its own: scale * offset takes their place."""
+def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset, two_chunks=None) -> BlockKernels:
+    """Q2_K, Q3_K, Q6_K. A type with an offset has no mins of its own: scale * offset takes their place.
+
+    `two_chunks`, where a step is as wide and a type has it, reads two chunks that follow one another.
+    """
     has_min = offset == 0.0
 
     @kernel(F32x8, F32x8, F32x8)
@@ -103,7 +106,7 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset) -> BlockKernels:
         s0, s1, m0, m1 = scales_of(block)
         return s0, s1, least(s0, m0), least(s1, m1)
 
-    add = add_by_16(chunk, shifted_scales)
+    add = add_by_16(chunk, shifted_scales, two_chunks)
 
     def dot(n):
         dot_row = row_of(n_bytes, add, 16, n)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import random_llama, results
 from lambda_emulator.environment import program
+from realizar_lambda import native
 
 
 def parser(name: str, description: str, *, rounds: int, least_rounds: int = 1) -> argparse.ArgumentParser:
@@ -68,6 +69,20 @@ def add_models(parser: argparse.ArgumentParser, *, is_required: bool = False) ->
     parser.add_argument(
         "--models", type=Path, required=is_required, help="where the models are kept, and made if missing"
     )
+
+
+def add_isa(parser: argparse.ArgumentParser) -> None:
+    """Which kernel library is ours, where it is not the best that the CPU runs."""
+    parser.add_argument("--isa", help="force our kernel library, and store the result as NAME_ISA.json")
+
+
+def stored_name(name: str, options: argparse.Namespace) -> str:
+    """What the result of benchmark `name` is called; has this process and its children use the library that --isa
+    forces."""
+    if options.isa is None:
+        return name
+    os.environ[native.ISA_VARIABLE] = options.isa
+    return f"{name}_{options.isa}"
 
 
 def add_threads(parser: argparse.ArgumentParser, *counts: int) -> None:

@@ -1,11 +1,13 @@
 """Decoding with the weights in huge pages, ours and llama.cpp's, beside both as they come.
 
     python -m bench.huge_pages --peer-python PYTHON --models FOLDER [--sizes 110M 1.1B] [--threads 1 2] [--rounds 7]
+                               [--isa x86_64_v3]
 
 llama.cpp has no option for it: it does not map its file then, and glibc's malloc asks for huge pages
 (GLIBC_TUNABLES). Every engine is a process that waits while the others are timed, in an order that rotates. The
 first round is thrown away, and decides which of llama.cpp's settings goes on, its weights repacked or not. What was
-measured before of other sizes and threads is kept. Stored in bench/results/huge_pages.json.
+measured before of other sizes and threads is kept. Stored in bench/results/huge_pages.json, with --isa in
+huge_pages_<ISA>.json.
 """
 
 from __future__ import annotations
@@ -76,9 +78,9 @@ def sides(size: str, block: str, n_threads: int, peer: str) -> Callable[[Mapping
     return of
 
 
-def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
+def table(read: Callable[[str], Mapping[str, Any] | None], name: str = "huge_pages") -> list[str]:
     """Tokens per second each way, and what ours on huge pages is to the others."""
-    result = read("huge_pages")
+    result = read(name)
     if result is None:
         return ["Not measured yet: `python -m bench.huge_pages`."]
     lines = [
@@ -113,8 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line.add_llamas(parser, "Q4_K")
     command_line.add_threads(parser, 1, 2)
     command_line.add_models(parser, is_required=True)
+    command_line.add_isa(parser)
     options = parser.parse_args(arguments)
-    known: Any = results.read("huge_pages", folder=options.results) or {}
+    name = command_line.stored_name("huge_pages", options)
+    known: Any = results.read(name, folder=options.results) or {}
     samples = known.get("samples", {})
     for size in options.sizes:
         for block in options.types:
@@ -127,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rates = ", ".join(f"{way} {median(values):.1f}" for way, values in found.items())
                 print(f"[huge_pages] {size} {block}, {n_threads} threads: {rates}", file=sys.stderr)
     result = {
-        "benchmark": "huge_pages",
+        "benchmark": name,
         **stamp(pythons=(options.peer_python, sys.executable), packages=("llama-cpp-python",)),
         "settings": {
             "rounds": options.rounds, "decode": N_DECODE, "tunables": TUNABLES, "unit": "tokens per second",
@@ -135,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": samples,
         "summary": summaries(samples),
     }  # fmt: skip
-    print(f"[huge_pages] stored {results.write('huge_pages', result, folder=options.results).name}", file=sys.stderr)
+    print(f"[huge_pages] stored {results.write(name, result, folder=options.results).name}", file=sys.stderr)
     return 0
 
 

@@ -209,9 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line.add_threads(parser, 1, 2)
     command_line.add_models(parser)
     parser.add_argument("--depth", type=int, default=0, help="decode after so many tokens (default %(default)s)")
-    parser.add_argument("--isa", help="force our kernel library")
+    command_line.add_isa(parser)
     options = parser.parse_args(arguments)
-    name = "llm" + (f"_{options.isa}" if options.isa else "") + (f"_depth{options.depth}" if options.depth else "")
+    name = command_line.stored_name("llm", options) + (f"_depth{options.depth}" if options.depth else "")
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.models or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

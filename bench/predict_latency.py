@@ -1,10 +1,11 @@
 """The time of one prediction, and of a batch of 32, beside the peers', one thread each.
 
-    python -m bench.predict_latency [--rounds 30] [--peer-python PYTHON]
+    python -m bench.predict_latency [--rounds 30] [--peer-python PYTHON] [--isa x86_64_v3]
 
 Every contender is a process of its own that waits while the others are timed; a round times each in turn.
 Ours is timed from features in Python's memory to the answer as Python values; so is every peer, and once more
-without either end: the model alone. Stored in bench/results/predict_latency.json.
+without either end: the model alone. Stored in bench/results/predict_latency.json, with --isa in
+predict_latency_<ISA>.json.
 """
 
 from __future__ import annotations
@@ -153,17 +154,17 @@ def check_answers(workers: Sequence[Worker]) -> None:
             raise WrongAnswerError(f"{worker.name} answers {worker.probabilities}, {first.name} {first.probabilities}")
 
 
-def run(*, rounds: int, peer_python: str, folder: Path, models: Path) -> Path:
+def run(*, rounds: int, peer_python: str, folder: Path, models: Path, name: str = "predict_latency") -> Path:
     """Measure every model and store the result."""
     pythons = contenders(peer_python)
     progress("contenders: " + ", ".join(TITLES[name] for name in pythons))
     samples = {}
-    for title, (name, least) in MODELS.items():
+    for title, (file, least) in MODELS.items():
         progress(f"{title}: {rounds} rounds")
-        found = measure(models / name, pythons, rounds=rounds, least=least)
+        found = measure(models / file, pythons, rounds=rounds, least=least)
         samples[title] = {batch: results.rounded_all(values) for batch, values in found.items()}
     result = {
-        "benchmark": "predict_latency",
+        "benchmark": name,
         **stamp(pythons=(peer_python, sys.executable), packages=("numpy", "onnxruntime", "torch")),
         "settings": {
             "rounds": rounds,
@@ -177,7 +178,7 @@ def run(*, rounds: int, peer_python: str, folder: Path, models: Path) -> Path:
             for title, batches in samples.items()
         },
     }
-    return results.write("predict_latency", result, folder=folder)
+    return results.write(name, result, folder=folder)
 
 
 def progress(line: str) -> None:
@@ -188,10 +189,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line.parser("predict_latency", "Time predictions.", rounds=30, least_rounds=2)
     command_line.add_peer_python(parser)
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="where the .apr files lie")
+    command_line.add_isa(parser)
     options = parser.parse_args(arguments)
+    name = command_line.stored_name("predict_latency", options)
     try:
         path = run(
-            rounds=options.rounds, peer_python=options.peer_python, folder=options.results, models=options.models
+            rounds=options.rounds,
+            peer_python=options.peer_python,
+            folder=options.results,
+            models=options.models,
+            name=name,
         )
     except WrongAnswerError as error:
         print(f"the benchmark failed: {error}", file=sys.stderr)

@@ -1,12 +1,12 @@
 """Prompt lookup on a text that repeats what it was given, and on one that does not.
 
-    python -m bench.prompt_lookup --models FOLDER [--threads 1 2] [--rounds 7]
+    python -m bench.prompt_lookup --models FOLDER [--threads 1 2] [--rounds 7] [--isa x86_64_v3]
 
 `repeated` is a prompt whose continuation is largely in it already, as a summary's, a correction's or a program's
 is: a trained model gets a story and its beginning again, a Llama of random weights a sequence that it falls into by
 itself (greedy decoding from any prompt ends in a cycle; the cycle is the prompt). `new` is the beginning of a story
 alone. Every model is timed with and without prompt lookup, in turn, in one process, and must give the same ids each
-time. Stored in bench/results/prompt_lookup.json.
+time. Stored in bench/results/prompt_lookup.json, with --isa in prompt_lookup_<ISA>.json.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def sides(model: str, n_threads: int) -> Callable[[Mapping[str, Any]], tuple[Seq
     return of
 
 
-def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
+def table(read: Callable[[str], Mapping[str, Any] | None], name: str = "prompt_lookup") -> list[str]:
     """Tokens per second with prompt lookup and without."""
-    result = read("prompt_lookup")
+    result = read(name)
     if result is None:
         return ["Not measured yet: `python -m bench.prompt_lookup`."]
     lines = ["| model | threads | text | plain, tokens/s | prompt lookup | faster |", "|---|---:|---|---:|---:|---:|"]
@@ -114,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line.add_llamas(parser, "Q4_K")
     command_line.add_threads(parser, 1, 2)
     command_line.add_models(parser, is_required=True)
+    command_line.add_isa(parser)
     options = parser.parse_args(arguments)
+    name = command_line.stored_name("prompt_lookup", options)
     paths = {"stories-q4_k": ROOT / "models" / "stories-q4_k.gguf"}
     for size in options.sizes:
         for block in options.types:
@@ -128,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             gains = ", ".join(f"{text} {ratio(way['lookup'], way['plain']).value:.2f} x" for text, way in found.items())
             print(f"[prompt_lookup] {model}, {n_threads} threads: {gains}", file=sys.stderr)
     result = {
-        "benchmark": "prompt_lookup",
+        "benchmark": name,
         **stamp(),
         "settings": {"tokens": N_TOKENS, "rounds": options.rounds, "unit": "tokens per second"},
         "samples": samples,
@@ -140,9 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for model, by_threads in samples.items()
         },
     }
-    print(
-        f"[prompt_lookup] stored {results.write('prompt_lookup', result, folder=options.results).name}", file=sys.stderr
-    )
+    print(f"[prompt_lookup] stored {results.write(name, result, folder=options.results).name}", file=sys.stderr)
     return 0
 
 

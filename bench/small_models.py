@@ -1,11 +1,12 @@
 """What a token costs besides the kernels, on a small model, beside llama-cpp-python's own generation loop.
 
-    python -m bench.small_models --peer-python PYTHON [--threads 1 2] [--rounds 15]
+    python -m bench.small_models --peer-python PYTHON [--threads 1 2] [--rounds 15] [--isa x86_64_v3]
 
 `models/stories-q4_k.gguf` goes on greedily from the same prompt: ours through `llm.stream`, which also gives the
 text, theirs through `Llama.generate`, which gives ids. Each is a process that waits while the other is timed. The
 overhead is ours alone: the time per token less that inside the library's calls (a forward pass, a draw), which a
-clock around them takes; reading it counts as overhead. Stored in bench/results/small_models.json.
+clock around them takes; reading it counts as overhead. Stored in bench/results/small_models.json, with --isa in
+small_models_<ISA>.json.
 """
 
 from __future__ import annotations
@@ -168,9 +169,9 @@ def overhead_sides(result: Mapping[str, Any]) -> tuple[Sequence[float], Sequence
     return overhead, [float(LIMIT_US)] * len(overhead)
 
 
-def table(read: Callable[[str], Mapping[str, Any] | None]) -> list[str]:
+def table(read: Callable[[str], Mapping[str, Any] | None], name: str = "small_models") -> list[str]:
     """Tokens per second of both, and what a token of ours costs besides the kernels."""
-    result = read("small_models")
+    result = read(name)
     if result is None:
         return ["Not measured yet: `python -m bench.small_models`."]
     lines = [
@@ -203,14 +204,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line.parser("small_models", "What a token costs around it.", rounds=15)
     command_line.add_peer_python(parser, has="llama_cpp")
     command_line.add_threads(parser, 1, 2)
+    command_line.add_isa(parser)
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    name = command_line.stored_name("small_models", options)
     if options.worker:
         work(options.worker, options.threads[0])
         return 0
     samples = {str(n): measure(n, options.peer_python, options.rounds) for n in options.threads}
     result = {
-        "benchmark": "small_models",
+        "benchmark": name,
         **stamp(pythons=(options.peer_python, sys.executable), packages=("llama-cpp-python",)),
         "settings": {
             "model": MODEL.name, "tokens": N_TOKENS, "rounds": options.rounds, "unit": "tokens per second",
@@ -218,9 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": samples,
         "summary": {n_threads: results.summaries(found) for n_threads, found in samples.items()},
     }  # fmt: skip
-    print(
-        f"[small_models] stored {results.write('small_models', result, folder=options.results).name}", file=sys.stderr
-    )
+    print(f"[small_models] stored {results.write(name, result, folder=options.results).name}", file=sys.stderr)
     return 0
 
 

@@ -143,9 +143,9 @@ def phases(read: Read) -> list[str]:
     return [*grid(["ms", *(contender.title for contender in chosen)], rows), *caption(result, text, has_unstable=False)]
 
 
-def predict_latency(read: Read, *, is_forward: bool = False) -> list[str]:
+def predict_latency(read: Read, name: str = "predict_latency", *, is_forward: bool = False) -> list[str]:
     """One prediction and a batch, beside the peers at the same work, or beside their models alone."""
-    result = read("predict_latency")
+    result = read(name)
     if result is None:
         return unmeasured("predict_latency")
     peers = PYTORCH_FORWARD + ONNX_FORWARD if is_forward else PYTORCH + ONNX
@@ -256,6 +256,7 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "exactness": exactness.table,
     "exactness_families": exactness.family_table,
     "huge_pages": huge_pages.table,
+    "huge_pages_v3": lambda read: huge_pages.table(read, "huge_pages_x86_64_v3"),
     "llm": llm_result,
     "llm_depth": lambda read: llm_result(read, "llm_depth2000"),
     "llm_v3": lambda read: llm_result(read, "llm_x86_64_v3", is_avx2=True),
@@ -269,10 +270,13 @@ TABLES: Mapping[str, Callable[[Read], list[str]]] = {
     "phases": phases,
     "predict_forward": lambda read: predict_latency(read, is_forward=True),
     "predict_latency": predict_latency,
+    "predict_latency_v3": lambda read: predict_latency(read, "predict_latency_x86_64_v3"),
     "prefix": prefix.table,
     "prompt_lookup": prompt_lookup.table,
+    "prompt_lookup_v3": lambda read: prompt_lookup.table(read, "prompt_lookup_x86_64_v3"),
     "quantization_error": quantization_error.table,
     "small_models": small_models.table,
+    "small_models_v3": lambda read: small_models.table(read, "small_models_x86_64_v3"),
     "targets": targets,
     "tokenization": tokenization.table,
 }

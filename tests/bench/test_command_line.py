@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -46,3 +47,13 @@ def test_sizes_types_and_threads_may_be_several_and_have_a_default() -> None:
     assert (given.sizes, given.types, given.threads) == (["110M"], ["Q8_0"], [1, 4])
     with pytest.raises(SystemExit):
         parser.parse_args(["--threads", "0"])
+
+
+def test_a_result_of_a_forced_library_has_its_name_and_the_library_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALIZAR_ISA", "")
+    parser = command_line.parser("any", "Any.", rounds=1)
+    command_line.add_isa(parser)
+    assert command_line.stored_name("any", parser.parse_args([])) == "any"
+    assert os.environ["REALIZAR_ISA"] == ""
+    assert command_line.stored_name("any", parser.parse_args(["--isa", "x86_64_v3"])) == "any_x86_64_v3"
+    assert os.environ["REALIZAR_ISA"] == "x86_64_v3"

@@ -30,7 +30,8 @@ def shapes(block: str) -> list[tuple[int, int]]:
     """(n_rows, n_columns): rows around a tile of four, columns around vectors or of one to five blocks, and of rows so
     long that four are taken in turns."""
     if block in ops.DENSE_BLOCKS:
-        return [(1, 1), (3, 2), (4, 3), (5, 7), (1, 8), (2, 9), (7, 15), (8, 16), (9, 17), (3, 31), (6, 33), (13, 100)]
+        few = [(1, 1), (3, 2), (4, 3), (5, 7), (1, 8), (2, 9), (7, 15), (8, 16), (9, 17), (3, 31), (6, 33), (13, 100)]
+        return [*few, (8, LONG), (7, LONG + 83)]
     n = BLOCKS[block].n_elements
     long = [(8, LONG), (7, LONG + 3 * n)]
     return [(1, n), (3, 2 * n), (5, 3 * n), *([(9, 5 * n), (4, 8 * n)] if n == 32 else []), *long]
@@ -139,7 +140,7 @@ def test_a_token_gets_the_same_bits_whatever_tokens_surround_it(
 @pytest.mark.parametrize(
     ("block", "n_columns"),
     [
-        *((block, n) for block in sorted(ops.DENSE_BLOCKS) for n in (1, 15, 17, 40, 100)),
+        *((block, n) for block in sorted(ops.DENSE_BLOCKS) for n in (1, 15, 17, 40, 100, LONG + 83)),
         *((block, n) for block in QUANTIZED_BLOCKS for n in (256 * 3, LONG)),
     ],
 )

@@ -125,7 +125,7 @@ ONNX = ("onnxruntime",)
 ONNX_FORWARD = ("onnxruntime_forward",)
 
 SETS = (("", ""), ("_x86_64_v3", ", on AVX2"))
-"""What is promised on any machine is measured on one with AVX-512 and, with AVX2 alone on all sides, on another."""
+"""What is promised on any machine is measured with AVX-512 and, stored apart, with AVX2 alone on all sides."""
 
 TARGETS = (
     Target("cold start, against an empty handler", "cold_start", cold("realizar", "empty"), 1.2, is_upper=True),

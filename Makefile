@@ -55,10 +55,10 @@ demo: kernels $(VENV)/.rie ## send real digits to the real handler, and time its
 	@PYTHONPATH="$$PYTHONPATH:$(VENV)/rie" $(BIN)/python -m demo
 
 test: kernels ## run the default test suite
-	@$(BIN)/python -m pytest -q -m "not slow and not container and not peers and not qemu"
+	@$(BIN)/python -m pytest -q -n auto -m "not slow and not container and not peers and not qemu"
 
 test-slow: kernels ## run the tests that take minutes
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow
 
 test-peers: kernels ## run the tests against peers; needs the bench extra
 	@$(BIN)/python -m pytest -q -m peers

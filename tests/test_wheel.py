@@ -12,7 +12,7 @@ import pytest
 import tiny_classifiers
 
 import realizar_lambda
-from realizar_lambda.kernels.build import default_targets
+from realizar_lambda.kernels.build import DEFAULT_OUTPUT, default_targets, is_current
 from realizar_lambda.kernels.targets import TARGETS
 
 ROOT = Path(realizar_lambda.__file__).resolve().parent.parent
@@ -92,12 +92,15 @@ def test_a_wheel_is_for_any_python_3_on_one_platform(wheel: Path) -> None:
 
 
 def test_a_wheel_holds_every_library_and_the_marker_of_types_and_is_small(wheel: Path) -> None:
+    """The libraries are to the byte what the checkout's build made of the same sources."""
+    assert is_current(DEFAULT_OUTPUT, default_targets()), "run `make kernels`"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert archive.testzip() is None
         libraries = {name for name in names if name.endswith(".so")}
         assert libraries == {f"realizar_lambda/_native/{target}.so" for target in default_targets()}
-        assert all(archive.read(name)[:4] == b"\x7fELF" for name in libraries)
+        for name in default_targets():
+            assert archive.read(f"realizar_lambda/_native/{name}.so") == (DEFAULT_OUTPUT / f"{name}.so").read_bytes()
     assert "realizar_lambda/py.typed" in names
     assert wheel.stat().st_size < MAX_BYTES
 
@@ -114,6 +117,8 @@ def test_a_wheel_for_another_machine_holds_its_libraries_alone(wheel: Path, sour
         libraries = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
     assert set(libraries) == {f"realizar_lambda/_native/{name}.so" for name in default_targets(machine)}
     assert {library[18:20] for library in libraries.values()} == {{"aarch64": b"\xb7\0", "x86_64": b"\x3e\0"}[machine]}
+    for name in default_targets(machine) if is_current(DEFAULT_OUTPUT, default_targets(machine)) else ():
+        assert libraries[f"realizar_lambda/_native/{name}.so"] == (DEFAULT_OUTPUT / f"{name}.so").read_bytes()
 
 
 def test_a_wheel_for_a_machine_without_kernels_is_refused(source: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, smaller, u8p
 from realizar_lambda.kernels.shares import part
 from realizar_lambda.kernels.tile import transpose
 from realizar_lambda.kernels.vectors import (
@@ -105,7 +105,7 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
         for token in range(n_tokens):
             for g in range(first, end, LANES):
                 unit = token * n_groups + g
-                quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, min(LANES, end - g))
+                quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, smaller(LANES, end - g))
         return
     for base in range(0, padded(n_tokens), LANES):
         for g in range(first, end):
@@ -117,7 +117,7 @@ def quantize(q, x, width, n_tokens, position, thread, n_threads):
                 at(sums32, unit * LANES * 4),
                 at(x, (base * width + g * 32) * 4),
                 width,
-                min(LANES, n_tokens - base),
+                smaller(LANES, n_tokens - base),
             )
 
 
@@ -207,7 +207,7 @@ def interleave(q, x, width, n_tokens, position, thread, n_threads):
     for group in range(thread, padded(n_tokens) // LANES, n_threads):
         first = group * LANES
         target, source = at(cast(f32p, q), first * width * 4), at(x, first * width * 4)
-        present = min(LANES, n_tokens - first)
+        present = smaller(LANES, n_tokens - first)
         i = 0
         while i + LANES <= width:
             if present == LANES:

@@ -8,7 +8,7 @@ from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.doubles import log_f64
 from realizar_lambda.kernels.logit_blocks import BLOCK, MINUS_INFINITY, block_sums
-from realizar_lambda.kernels.memory import cast, f32p, f64p, i32p, i64p
+from realizar_lambda.kernels.memory import cast, f32p, f64p, i32p, i64p, larger, smaller
 
 I64, f32, f64 = types.int64, types.float32, types.float64
 
@@ -34,7 +34,7 @@ def adjust(record, z, counts):
     repetition, presence, frequency = numbers[REPETITION], numbers[PRESENCE], numbers[FREQUENCY]
     if repetition != 1.0 or presence != 0.0 or frequency != 0.0:
         history, n_prompt, n = cast(i32p, record[HISTORY]), record[N_PROMPT], record[N_HISTORY]
-        begin = max(n - record[WINDOW], 0) if record[WINDOW] > 0 else 0
+        begin = larger(n - record[WINDOW], 0) if record[WINDOW] > 0 else 0
         for i in range(begin, n):  # bit 0: the token is there; above it: how often it was drawn
             token = history[i]
             counts[token] = (counts[token] | 1) + (2 if i >= n_prompt else 0)
@@ -83,5 +83,5 @@ def measure(record, z, sums, maxima, n_blocks, best):
                 place -= 1
             logprobs[place] = value
             ids[place] = i
-            n = min(n + 1, wanted)
+            n = smaller(n + 1, wanted)
     record[N_LISTED] = n

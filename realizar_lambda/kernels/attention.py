@@ -22,7 +22,7 @@ from realizar_lambda.kernels.block_types import dense
 from realizar_lambda.kernels.cache_rows import inner, totals, weighted
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.elementary import exp, exp_1, tanh, tanh_1
-from realizar_lambda.kernels.memory import address_of, at, cast, f32p, u8p
+from realizar_lambda.kernels.memory import address_of, at, cast, f32p, larger, smaller, u8p
 from realizar_lambda.kernels.shares import part
 from realizar_lambda.kernels.tile import Tile, outer, refill, spill, zero
 from realizar_lambda.kernels.vectors import LANES, largest, load, maximum, splat, store, total, vector
@@ -41,7 +41,7 @@ MINUS_INFINITY = -3.0e38
 @kernel(I64, I64, I64)
 def first_visible(last, window):
     """The first position that the query at `last` sees."""
-    return max(I64(0), last - window + 1) if window > 0 else I64(0)
+    return larger(I64(0), last - window + 1) if window > 0 else I64(0)
 
 
 def _attention(element, kernels, n_bytes):
@@ -109,7 +109,7 @@ def _attention(element, kernels, n_bytes):
             out[i] = 0.0
         begin = first
         while begin <= last:
-            n = min(I64(BLOCK), last + 1 - begin)
+            n = smaller(I64(BLOCK), last + 1 - begin)
             score(scratch, q, at(keys, begin * row_bytes), n, head_width, scale)
             if cap != 0.0:
                 for j in range(n):
@@ -153,9 +153,9 @@ def _attention(element, kernels, n_bytes):
         by_vector = at(scores, BLOCK * QUERIES * 4)  # (V, BLOCK, LANES): the scores as the second product reads them
         greatest = at(by_vector, BLOCK * QUERIES * 4)  # (V, LANES)
         sums = at(greatest, QUERIES * 4)
-        n_queries = min(I64(QUERIES), n_tokens - token)
+        n_queries = smaller(I64(QUERIES), n_tokens - token)
         for lane in range(QUERIES):
-            source = (token + min(lane, n_queries - 1)) * stride
+            source = (token + smaller(lane, n_queries - 1)) * stride
             target = lane // LANES * head_width * LANES + lane % LANES
             for i in range(head_width):
                 queries[target + i * LANES] = q[source + i] * scale
@@ -167,7 +167,7 @@ def _attention(element, kernels, n_bytes):
         last = position + token + n_queries - 1
         begin = first
         while begin <= last:
-            n = min(I64(BLOCK), last + 1 - begin)
+            n = smaller(I64(BLOCK), last + 1 - begin)
             for j in range(n):
                 decode(at(rows, j * head_width * 4), at(keys, (begin + j) * row_bytes), head_width)
             for j in range(0, n, R):

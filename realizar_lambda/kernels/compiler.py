@@ -17,7 +17,8 @@ import inspect
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import compiler, registry
+from numba.core import compiler, compiler_machinery, registry, typed_passes, untyped_passes
+from numba.core.cgutils import normalize_ir_text
 from numba.core.codegen import AOTCodeLibrary, AOTCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu_options import FastMathOptions
@@ -35,8 +36,41 @@ POINTERS = (u8p, i8p, u16p, i32p, i64p, f32p, f64p)
 
 _ops: dict[str, object] = {}
 _exports: dict[str, object] = {}
+_done: dict[tuple[object, ...], compiler.CompileResult] = {}
 _apart: set[str] = set()
 """Symbols of functions that stay functions of their own."""
+
+
+class _Pipeline(compiler.CompilerBase):
+    """Numba's passes, less those that look for what no kernel holds: inner functions, `with`, arrays, exceptions."""
+
+    def define_pipelines(self):
+        passes = compiler_machinery.PassManager("kernel")
+        for one in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.RewriteSemanticConstants,
+            untyped_passes.DeadBranchPrune,
+            untyped_passes.GenericRewrites,
+            untyped_passes.ReconstructSSA,
+            typed_passes.NopythonTypeInference,
+            typed_passes.PreLowerStripPhis,
+            typed_passes.IRLegalization,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
+        ):
+            passes.add_pass(one, one.__name__)
+        passes.finalize()
+        return [passes]
+
+
+def _front_end(context, function, types_of):
+    """A function's LLVM IR, in a library of its own."""
+    arguments, result = types_of.args, types_of.return_type
+    return compiler.compile_extra(
+        context.typing_context, context, function, arguments, result, _flags(), locals={}, pipeline_class=_Pipeline
+    )
 
 
 def _flags():
@@ -69,7 +103,7 @@ def kernel(result, *arguments, is_apart=False):
 
         @lower_builtin(function, *arguments)
         def lower(context, builder, sig, args):
-            compiled = context.compile_subroutine(builder, function, sig, flags=_flags())
+            compiled = _compiled(context, function)
             if is_apart:
                 _apart.add(compiled.fndesc.llvm_func_name)
             return context.call_internal(builder, compiled.fndesc, sig, args)
@@ -78,6 +112,20 @@ def kernel(result, *arguments, is_apart=False):
         return function
 
     return register
+
+
+def _compiled(context, function):
+    """What the front end makes of a kernel, for the function that is being compiled to call.
+
+    Once, also where a factory made the same kernel twice: of the same code over the same values.
+    """
+    cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+    key = function.__code__, cells, function.signature
+    found = _done.get(key)
+    if found is None:
+        found = _done[key] = _front_end(context, function, function.signature)
+    context.active_code_library.add_linking_library(found.library)
+    return found
 
 
 def op(*pointers):
@@ -144,19 +192,23 @@ def _field(context, builder, record, word, kind):
 
 def _call(context, builder, function, values):
     """Call a kernel, ignoring its status: kernels raise nothing."""
-    compiled = context.compile_subroutine(builder, function, function.signature, flags=_flags())
+    compiled = _compiled(context, function)
     _apart.add(compiled.fndesc.llvm_func_name)
     context.call_internal_no_propagate(builder, compiled.fndesc, function.signature, values)
 
 
 class _FrontEndLibrary(AOTCodeLibrary):
-    """A code library that only links: LLVM's passes run once, over the whole, for the real target."""
+    """One function's LLVM IR as text, and the libraries it calls into: nothing is parsed, linked or optimised here."""
 
-    def _optimize_functions(self, ll_module):
-        ll_module.data_layout = self._codegen._data_layout
+    def __init__(self, codegen, name):
+        super().__init__(codegen, name)
+        self.text = ""
 
-    def _optimize_final_module(self):
-        pass
+    def add_ir_module(self, ir_module):
+        self.text = normalize_ir_text(str(ir_module))
+
+    def finalize(self):
+        self._finalized = True
 
 
 class _FrontEnd(AOTCPUCodegen):
@@ -181,14 +233,11 @@ def emit() -> bytes:
     context.refresh()
     shells = library.create_ir_module("shells")
     for name, (function, result, arguments) in _exports.items():
-        compiled = compiler.compile_extra(
-            target.typing_context, context, function, arguments, result, _flags(), locals={}
-        )
+        compiled = _front_end(context, function, signature(result, *arguments))
         library.add_linking_library(compiled.library)
         _shell(context, shells, name, compiled.fndesc)
     library.add_ir_module(shells)
-    library.finalize()
-    return _optimised(str(library._final_module))
+    return _optimised(library)
 
 
 def _shell(context, module, name: str, fndesc) -> None:
@@ -205,12 +254,27 @@ def _shell(context, module, name: str, fndesc) -> None:
     builder.ret_void() if is_void else builder.ret(builder.load(slot))
 
 
-def _optimised(text: str) -> bytes:
+def _linked(library):
+    """The module of all that a library calls into, each function once; its text says nothing of a target."""
+    module, found, waiting = llvm.parse_assembly(""), {library}, [library]
+    while waiting:
+        next_one = waiting.pop()
+        lines = [
+            line for line in next_one.text.splitlines() if not line.startswith(("target triple", "target datalayout"))
+        ]
+        module.link_in(llvm.parse_assembly("\n".join(lines)))
+        for called in next_one._linking_libraries:
+            if called not in found:
+                found.add(called)
+                waiting.append(called)
+    return module
+
+
+def _optimised(library) -> bytes:
     machine = llvm.Target.from_triple(TARGET.triple).create_target_machine(
         cpu=TARGET.cpu, features=TARGET.features, opt=3, reloc="pic", codemodel="default"
     )
-    lines = [line for line in text.splitlines() if not line.startswith(("target triple", "target datalayout"))]
-    module = llvm.parse_assembly("\n".join(lines))
+    module = _linked(library)
     module.name = f"realizar-{TARGET.name}"
     module.triple = TARGET.triple
     module.data_layout = str(machine.target_data)

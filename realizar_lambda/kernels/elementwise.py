@@ -10,7 +10,7 @@ from numba import types
 
 from realizar_lambda.kernels import elementary
 from realizar_lambda.kernels.compiler import op
-from realizar_lambda.kernels.memory import f32p, i32p, u8p
+from realizar_lambda.kernels.memory import f32p, i32p, larger, u8p
 from realizar_lambda.kernels.shares import part, share
 from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
 
@@ -58,7 +58,7 @@ def normalise_f32(out, x, multiplier, shift, n, channel_size, out_stride, n_toke
 
 @op(f32p, f32p)
 def relu(out, x, width, n_tokens, position, thread, n_threads):
-    """max(x, 0); NaN stays NaN."""
+    """larger(x, 0); NaN stays NaN."""
     zero = splat(F32, 0.0)
     for row in range(0, n_tokens * width, width):
         i, end = row + share(width, thread, n_threads), row + share(width, thread + 1, n_threads)
@@ -181,7 +181,7 @@ def softmax(out, x, width, n_tokens, position, thread, n_threads):
         row = token * width
         greatest = x[row]
         for i in range(1, width):
-            greatest = max(greatest, x[row + i])
+            greatest = larger(greatest, x[row + i])
         for i in range(width):
             out[row + i] = x[row + i] - greatest
     place = begin * width

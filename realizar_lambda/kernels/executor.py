@@ -38,6 +38,7 @@ from realizar_lambda.kernels.memory import (
     i64p,
     pause,
     sched_yield,
+    smaller,
     u8p,
 )
 from realizar_lambda.kernels.vectors import LANES, TARGET
@@ -71,10 +72,10 @@ def meet(team, n_threads):
         for _ in range(SPINS_IN_BARRIER):
             if atomic_load(at(team, 128)) != passed:
                 if doubt > 0:
-                    team[40] = min(doubt - 1, LEFT_DOUBT)
+                    team[40] = smaller(doubt - 1, LEFT_DOUBT)
                 return
             pause()
-        team[40] = min(doubt + 1, MOST_DOUBT)
+        team[40] = smaller(doubt + 1, MOST_DOUBT)
         for _ in range(YIELDS_IN_BARRIER):
             if atomic_load(at(team, 128)) != passed:
                 return

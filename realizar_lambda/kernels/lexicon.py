@@ -18,7 +18,20 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import export, kernel
-from realizar_lambda.kernels.memory import address_of, at, cast, i16p, i32p, i64p, prefetch, read_u64, u8p, u32p
+from realizar_lambda.kernels.memory import (
+    address_of,
+    at,
+    cast,
+    i16p,
+    i32p,
+    i64p,
+    larger,
+    prefetch,
+    read_u64,
+    smaller,
+    u8p,
+    u32p,
+)
 
 I64 = types.int64
 I32 = types.int32
@@ -160,7 +173,7 @@ def realizar_gather(data, n_strings, byte_of, tokens, starts, is_plain):
             copy(at(tokens, end), text, length)
             n = length
         end += n
-        longest = max(longest, end - I64(starts[i]))
+        longest = larger(longest, end - I64(starts[i]))
     starts[n_strings] = types.uint32(end)
     return longest
 
@@ -179,7 +192,7 @@ def realizar_index_tokens(lexicon, n_tokens, hashes):
     starts = cast(u32p, lexicon[STARTS])
     tokens = cast(u8p, lexicon[TOKENS])
     for first in range(0, n_tokens, BATCH):
-        last = min(first + BATCH, n_tokens)
+        last = smaller(first + BATCH, n_tokens)
         for token in range(first, last):
             start = I64(starts[token])
             h = hash_on(lexicon[SEED], tokens, start, I64(starts[token + 1]) - start)
@@ -322,7 +335,7 @@ def realizar_index_merges(lexicon, data, n_merges, byte_of, scratch):
     n_slots, n_pairs = lexicon[N_SLOTS], lexicon[N_PAIRS]
     position = I64(0)
     for first in range(0, n_merges, BATCH):
-        n_batch = min(n_merges - first, I64(BATCH))
+        n_batch = smaller(n_merges - first, I64(BATCH))
         for i in range(n_batch):
             hashes = at(scratch, 24 * i)
             length = read_u64(data, position)

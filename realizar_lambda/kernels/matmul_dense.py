@@ -24,7 +24,7 @@ from realizar_lambda.kernels.activations import MIN_TILE, padded
 from realizar_lambda.kernels.block_types import dense
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.matmul_rows import I64, STREAMS, copy_rows, first_row, rest, stream_rows
-from realizar_lambda.kernels.memory import at, cast, f32p, i32p, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, i32p, smaller, u8p
 from realizar_lambda.kernels.tile import Tile, outer, spill, zero
 from realizar_lambda.kernels.vectors import LANES, any_set, bitcast, load, splat, vector
 
@@ -138,7 +138,7 @@ def _matmul(name, kernels, is_sparse):
                 x_token = at(x, token * n_columns * 4)
                 n_places = list_vectors(places, x_token, n_columns)
                 for row in range(begin, end, 4):
-                    n = min(4, end - row)
+                    n = smaller(4, end - row)
                     source = at(weight, row * row_bytes)
                     if n == 4:
                         sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
@@ -157,11 +157,11 @@ def _matmul(name, kernels, is_sparse):
         if is_sparse:
             n_places = list_columns(places, interleaved, n_columns, n_vectors)
         for row in range(begin, end, BAND):
-            last = min(row + BAND, end)
+            last = smaller(row + BAND, end)
             for r in range(0, last - row, R):
                 if not (is_f32 and row + r + R <= n_rows):
                     for i in range(r, r + R):
-                        source = at(weight, min(row + i, n_rows - 1) * row_bytes)
+                        source = at(weight, smaller(row + i, n_rows - 1) * row_bytes)
                         unpack(at(weights, i * n_columns * 4), source, n_columns)
             v = 0
             while v < n_vectors:

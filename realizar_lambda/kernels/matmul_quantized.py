@@ -31,7 +31,7 @@ from realizar_lambda.kernels.matmul_rows import (
     rest,
     stream_rows,
 )
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, smaller, u8p
 from realizar_lambda.kernels.tile import group_dot, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES, lane, total, totals
 
@@ -188,7 +188,7 @@ def _quantized(name, kernels):
         n_vectors = padded(n_tokens) // LANES
         while row < end:
             for r in range(R):
-                source = at(weight, min(row + r, n_rows - 1) * row_bytes)
+                source = at(weight, smaller(row + r, n_rows - 1) * row_bytes)
                 place = r * n_groups * 4
                 unpack(source, n_columns, at(codes, r * n_columns), at(scales, place), at(mins, place))
             v = 0

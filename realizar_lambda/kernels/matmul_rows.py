@@ -10,7 +10,7 @@ from numba import types
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.lanes import transposed
-from realizar_lambda.kernels.memory import address_of, at, f32p
+from realizar_lambda.kernels.memory import address_of, at, f32p, smaller
 from realizar_lambda.kernels.tile import Tile
 from realizar_lambda.kernels.vectors import LANES, load, splat, store, vector
 
@@ -23,7 +23,7 @@ WIDE, NARROW = Tile(R, V), Tile(R, 1)
 def first_row(n_rows, thread, n_threads):
     """Where a thread's rows begin: whole tiles, evenly."""
     n_tiles = (n_rows + R - 1) // R
-    return min(n_rows, n_tiles * thread // n_threads * R)
+    return smaller(n_rows, n_tiles * thread // n_threads * R)
 
 
 STREAMS = 4
@@ -62,7 +62,7 @@ def rest4(bias, residual, row, place):
 @kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64, is_apart=True)
 def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, out_stride):
     """Transpose spilled (end - row, width) to out[token ..., row ...], where there are such tokens, by fours."""
-    n = min(width, n_tokens - token)
+    n = smaller(width, n_tokens - token)
     for t in range(0, n, 4):
         for r in range(0, end - row, 4):
             sums, place = at(spilled, (r * width + t) * 4), (token + t) * out_stride + row + r
@@ -78,8 +78,8 @@ def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, ou
                 place += out_stride
                 store(out, place, d + rest4(bias, residual, row + r, place))
             else:
-                for i in range(min(4, n - t)):
-                    for j in range(min(4, end - row - r)):
+                for i in range(smaller(4, n - t)):
+                    for j in range(smaller(4, end - row - r)):
                         here = place + i * out_stride + j
                         out[here] = sums[j * width + i] + rest(bias, residual, row + r + j, here)
 
@@ -87,5 +87,5 @@ def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, ou
 @kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
 def copy_out(out, bias, residual, spilled, n_vectors, token, n_tokens, row, n_rows, out_stride):
     """Transpose a spilled tile (R, n_vectors, LANES) to out[token + lane, row + r], where those exist."""
-    end = min(row + R, n_rows)
+    end = smaller(row + R, n_rows)
     copy_rows(out, bias, residual, spilled, n_vectors * LANES, token, n_tokens, row, end, out_stride)

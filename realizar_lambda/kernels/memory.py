@@ -10,6 +10,9 @@ A kernel's pointers are `u8p`, `i8p`, `u16p`, `i32p`, `i64p`, `f32p`, ...: `x[i]
                               eight f16, `stride` bytes apart, as a vector of f32
     read_i32(p, n_bytes)      the little-endian int32 there, unaligned
     on_stack(n)               room for n f32, until the call ends
+    smaller(a, b), larger(a, b)
+                              of two numbers, the first where one is NaN; Python's `min` and `max` would have numba
+                              compile their loops for the building machine
 """
 
 from __future__ import annotations
@@ -39,6 +42,28 @@ _BYTE = ir.IntType(8)
 
 def _byte_address(builder, pointer, n_bytes):
     return builder.gep(builder.bitcast(pointer, _BYTE.as_pointer()), [n_bytes])
+
+
+def _chosen(comparison):
+    @intrinsic
+    def choose(typingctx, a, b):
+        kind = typingctx.unify_types(a, b)
+
+        def codegen(context, builder, sig, args):
+            if isinstance(kind, types.Float):
+                is_second = builder.fcmp_ordered(comparison, args[1], args[0])
+            else:
+                compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+                is_second = compare(comparison, args[1], args[0])
+            return builder.select(is_second, args[1], args[0])
+
+        return kind(kind, kind), codegen
+
+    return choose
+
+
+smaller = _chosen("<")
+larger = _chosen(">")
 
 
 @intrinsic

@@ -13,7 +13,7 @@ from numba import types
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import export, kernel
 from realizar_lambda.kernels.lexicon import PAIRS, find, find_pair
-from realizar_lambda.kernels.memory import at, cast, f32_to_bits, f32p, i32p, i64p, u8p
+from realizar_lambda.kernels.memory import at, cast, f32_to_bits, f32p, i32p, i64p, larger, smaller, u8p
 from realizar_lambda.kernels.splitting import N_STAGES, length_at, split
 
 I64 = types.int64
@@ -73,7 +73,7 @@ def merge_short(lexicon, text, tokens, starts, orders, n):
         starts[n] = starts[n + 1]
         for i in range(best + 1, n - 1):
             orders[i] = orders[i + 1]
-        for i in range(max(best - 1, 0), min(best + 1, n - 1)):
+        for i in range(larger(best - 1, 0), smaller(best + 1, n - 1)):
             orders[i] = join(lexicon, text, I64(tokens[i]), I64(tokens[i + 1]), I64(starts[i]), I64(starts[i + 2]))
     return n
 
@@ -169,7 +169,7 @@ def seed(lexicon, text, start, end, tokens, starts):
     place = start
     if lexicon[FLAGS] & BY_CHARACTER:
         while place < end:
-            length = min(length_at(text, place), end - place)
+            length = smaller(length_at(text, place), end - place)
             tokens[n] = I32(find(lexicon, at(text, place), length))
             starts[n] = I32(place)
             n += 1

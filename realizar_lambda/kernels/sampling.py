@@ -28,7 +28,7 @@ from realizar_lambda.kernels.logit_blocks import (
     sum_in_order,
     weigh,
 )
-from realizar_lambda.kernels.memory import at, cast, f32p, f64p, i32p, i64p, u32p
+from realizar_lambda.kernels.memory import at, cast, f32p, f64p, i32p, i64p, smaller, u32p
 from realizar_lambda.kernels.selection import BUCKETS, ascending_key, descending_key, keep_best
 
 I64, f32, f64 = types.int64, types.float32, types.float64
@@ -72,7 +72,7 @@ def least_of_best(histogram, which, keys, weights, maxima, n_blocks, k):
     n = keep_best(histogram, which, keys, weights, n_blocks, f64(k))
     least = maxima[which[0]]
     for i in range(1, n):
-        least = min(least, maxima[which[i]])
+        least = smaller(least, maxima[which[i]])
     return least
 
 

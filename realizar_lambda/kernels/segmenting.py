@@ -10,7 +10,7 @@ from numba import types
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import export, kernel
 from realizar_lambda.kernels.lexicon import MAX_BYTES, SEED, find_hashed, hash_on
-from realizar_lambda.kernels.memory import at, cast, f64p, i32p, i64p, u8p
+from realizar_lambda.kernels.memory import at, cast, f64p, i32p, i64p, larger, smaller, u8p
 from realizar_lambda.kernels.merging import FLAGS, UNKNOWN, fall_back
 from realizar_lambda.kernels.splitting import N_STAGES, length_at, split
 
@@ -55,25 +55,25 @@ def find_best(lexicon, text, n, unknown_weight, best, befores, tokens):
             for i in range(place, furthest + 1):
                 if best[i] > NOTHING:
                     best[i] = rounded(lexicon, best[i] - offset)
-        character = min(length_at(text, place), n - place)
+        character = smaller(length_at(text, place), n - place)
         is_token = False
         h = lexicon[SEED]
         possible = lengths[I64(text[place])]
-        for length in range(1, min(n - place, lexicon[MAX_BYTES]) + 1):
+        for length in range(1, smaller(n - place, lexicon[MAX_BYTES]) + 1):
             h = hash_on(h, text, place + length - 1, 1)
-            if not (possible >> min(length, 62)) & 1:
+            if not (possible >> smaller(length, 62)) & 1:
                 continue
             token = find_hashed(lexicon, at(text, place), length, h)
             if token >= 0 and weights[token] > NOTHING:
                 is_token = is_token or length == character
                 sum = rounded(lexicon, best[place] + weights[token])
                 offer(best, befores, tokens, place, place + length, token, sum)
-                furthest = max(furthest, place + length)
+                furthest = larger(furthest, place + length)
             if length < 62 and possible >> (length + 1) == 0:
                 break
         if not is_token:
             offer(best, befores, tokens, place, place + character, -1, rounded(lexicon, best[place] + unknown_weight))
-            furthest = max(furthest, place + character)
+            furthest = larger(furthest, place + character)
         place += character
 
 
@@ -133,7 +133,7 @@ def longest(lexicon, text, start, end):
     """`token * 2**32 + length` of the longest token that begins at `start`, or -1."""
     found = I64(-1)
     h = lexicon[SEED]
-    for length in range(1, min(end - start, lexicon[MAX_BYTES]) + 1):
+    for length in range(1, smaller(end - start, lexicon[MAX_BYTES]) + 1):
         h = hash_on(h, text, start + length - 1, 1)
         token = find_hashed(lexicon, at(text, start), length, h)
         if token >= 0:

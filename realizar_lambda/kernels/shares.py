@@ -10,6 +10,7 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels.compiler import kernel
+from realizar_lambda.kernels.memory import smaller
 
 I64 = types.int64
 
@@ -18,7 +19,7 @@ I64 = types.int64
 def share(n, thread, n_threads):
     """Where the share of `thread` begins: thread t owns [share(t), share(t + 1)), in multiples of 16."""
     per_thread = (n + n_threads * 16 - 1) // (n_threads * 16) * 16
-    return min(n, per_thread * thread)
+    return smaller(n, per_thread * thread)
 
 
 @kernel(I64, I64, I64, I64)

@@ -12,7 +12,7 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import export, kernel
-from realizar_lambda.kernels.memory import at, cast, i32p, i64p, u8p, u16p
+from realizar_lambda.kernels.memory import at, cast, i32p, i64p, larger, u8p, u16p
 
 I64 = types.int64
 I32 = types.int32
@@ -144,7 +144,7 @@ def run_stage(stage, n_classes, classes, spans, n_spans, out):
             else:
                 stop = run_stop(stage, classes, place, end)
                 last = run_match(stage, classes, place, stop, end)
-                following = max(following, stop)
+                following = larger(following, stop)
             if last > place:
                 if keeps_gaps:
                     n = put(out, n, done, place)

@@ -19,6 +19,7 @@ from realizar_lambda.kernels.memory import (
     on_stack,
     prefetch_lines,
     read_f16,
+    smaller,
     u8p,
     u16p,
     write_f16,
@@ -153,7 +154,7 @@ def _kernels(lanes, one, n_bytes) -> DenseKernels:
         for begin in range(0, whole, turn):
             for r in range(4):
                 place = at(states, r * step * 4)
-                sums = add_columns(read_four(place), at(row, r * next_row), x, begin, min(whole, begin + turn))
+                sums = add_columns(read_four(place), at(row, r * next_row), x, begin, smaller(whole, begin + turn))
                 write_four(place, sums)
         for r in range(4):
             source, sums = at(row, r * next_row), read_four(at(states, r * step * 4))

@@ -16,7 +16,7 @@ from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefetch_lines, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefetch_lines, smaller, u8p
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, store, vector
 
 I64 = types.int64
@@ -210,7 +210,7 @@ def four_rows_of(n_bytes, add, group):
         for r in range(4):
             write_state(at(states, r * STATE_BYTES), nothing)
         for begin in range(0, n_blocks, turn_blocks):
-            end = min(n_blocks, begin + turn_blocks)
+            end = smaller(n_blocks, begin + turn_blocks)
             for r in range(4):
                 place, source = at(states, r * STATE_BYTES), at(row, r * next_row)
                 state = read_state(place)

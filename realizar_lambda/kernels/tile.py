@@ -18,6 +18,8 @@ The four products of a dot step lie beside each other in a lane's 32 bits, as ev
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 from numba import types
 from numba.core.datamodel import PrimitiveModel, register_default
@@ -103,6 +105,27 @@ def zero(typingctx, kind):
     return result(kind), codegen
 
 
+def _turns(builder, n, values, body):
+    """What `values` become in a loop of n turns of body(number, values), which LLVM is kept from unrolling.
+
+    Where all turns are one line of code, LLVM keeps a tile's sums on the stack; in a loop they stay in registers.
+    """
+    hidden = builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [ir.Constant(_I64, n)], False)
+    before, loop = builder.block, builder.append_basic_block("turn")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    number, inside = builder.phi(_I64), [builder.phi(value.type) for value in values]
+    found = body(number, inside)
+    following = builder.add(number, ir.Constant(_I64, 1))
+    for phi, first, later in zip([number, *inside], [ir.Constant(_I64, 0), *values], [following, *found], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, builder.block)
+    after = builder.append_basic_block("after")
+    builder.cbranch(builder.icmp_signed("!=", following, hidden), loop, after)
+    builder.position_at_end(after)
+    return found
+
+
 @intrinsic(prefer_literal=True)
 def group_dot(typingctx, kind, codes, k, stride, x, x_stride, n, bits):
     """Sums of n products from column k on; `x` points at the tile's first vector of tokens, column 0."""
@@ -115,29 +138,45 @@ def group_dot(typingctx, kind, codes, k, stride, x, x_stride, n, bits):
         x_column = builder.mul(k_, ir.Constant(_I64, LANES))
 
         def row_quad(r, quad):
-            at = builder.add(_offset(builder, k_, r, stride_, 1), ir.Constant(_I64, quad * 4))
+            at = builder.add(_offset(builder, k_, r, stride_, 1), builder.mul(quad, ir.Constant(_I64, 4)))
             return builder.bitcast(_splat(builder, _read(builder, codes_, at, _I32), LANES), _QUADS)
 
         def token_quad(v, quad):
-            at = builder.add(_offset(builder, x_column, v, x_stride_, 1), ir.Constant(_I64, quad * 4 * LANES))
-            return _read(builder, x_, at, _QUADS)
+            place = builder.mul(quad, ir.Constant(_I64, 4 * LANES))
+            return _read(builder, x_, builder.add(_offset(builder, x_column, v, x_stride_, 1), place), _QUADS)
 
-        sums = [ir.Constant(_SUMS, None)] * (tile.rows * tile.vectors)
-        step = min(n_quads, STEPS.get(width, 1)) if TARGET.dot == "maddubs" else 1
-        for begin in range(0, n_quads, step):
-            pairs: list = [None] * len(sums)
-            for quad in range(begin, begin + step):
-                xs = [token_quad(v, quad) for v in range(tile.vectors)]
-                for r in range(tile.rows):
-                    w = row_quad(r, quad)
-                    for v in range(tile.vectors):
-                        i = r * tile.vectors + v
-                        if TARGET.dot == "maddubs":
-                            products = _maddubs(builder, w, xs[v], signed=width == 8)
-                            pairs[i] = products if pairs[i] is None else builder.add(pairs[i], products)
-                        else:
-                            sums[i] = DOTS[TARGET.dot](builder, sums[i], w, xs[v])
-            if TARGET.dot == "maddubs":
+        def add_quad(quad, values, add):
+            """values[r * V + v] with the products of one four of columns added to each."""
+            xs = [token_quad(v, quad) for v in range(tile.vectors)]
+            found = list(values)
+            for r in range(tile.rows):
+                w = row_quad(r, quad)
+                for v in range(tile.vectors):
+                    i = r * tile.vectors + v
+                    found[i] = add(found[i], w, xs[v])
+            return found
+
+        def add_pairs(total, w, x):
+            products = _maddubs(builder, w, x)
+            return products if total is None else builder.add(total, products)
+
+        def add_signed(total, w, x):
+            return builder.add(total, _madd_ones(builder, _maddubs(builder, *_signed(builder, w, x))))
+
+        n_sums = tile.rows * tile.vectors
+        sums: list = [ir.Constant(_SUMS, None)] * n_sums
+        if TARGET.dot != "maddubs":
+            for quad in range(n_quads):
+                add = partial(DOTS[TARGET.dot], builder)
+                sums = add_quad(ir.Constant(_I64, quad), sums, add)
+        elif width == 8:
+            sums = _turns(builder, n_quads, sums, lambda quad, values: add_quad(quad, values, add_signed))
+        else:
+            step = min(n_quads, STEPS[width])
+            for begin in range(0, n_quads, step):
+                pairs: list = [None] * n_sums
+                for quad in range(begin, begin + step):
+                    pairs = add_quad(ir.Constant(_I64, quad), pairs, add_pairs)
                 sums = [builder.add(total, _madd_ones(builder, pair)) for total, pair in zip(sums, pairs, strict=True)]
         result = ir.Constant(tile.llvm(_SUMS), ir.Undefined)
         for i, value in enumerate(sums):
@@ -147,13 +186,15 @@ def group_dot(typingctx, kind, codes, k, stride, x, x_stride, n, bits):
     return Dots(tile)(kind, codes, types.int64, types.int64, x, types.int64, n, bits), codegen
 
 
-def _maddubs(builder, codes, x, *, signed: bool):
-    """u8 codes x i8, products of neighbours summed to i16; signed codes lend their sign to x."""
-    if signed:
-        sign = "llvm.x86.avx2.psign.b"
-        x = call_llvm(builder, sign, _QUADS, [x, codes])
-        codes = call_llvm(builder, f"llvm.abs.v{4 * LANES}i8", _QUADS, [codes, ir.Constant(ir.IntType(1), 0)])
+def _maddubs(builder, codes, x):
+    """u8 codes x i8, products of neighbours summed to i16."""
     return call_llvm(builder, "llvm.x86.avx2.pmadd.ub.sw", _PAIRS, [codes, x])
+
+
+def _signed(builder, codes, x):
+    """Signed codes for `_maddubs`: without their signs, which x takes."""
+    x = call_llvm(builder, "llvm.x86.avx2.psign.b", _QUADS, [x, codes])
+    return call_llvm(builder, f"llvm.abs.v{4 * LANES}i8", _QUADS, [codes, ir.Constant(ir.IntType(1), 0)]), x
 
 
 def _madd_ones(builder, pairs):

@@ -63,8 +63,13 @@ def emit_object(target: Target) -> bytes:
 
 def build(target: Target, output: Path) -> Path:
     """Compile and link one library to `output/<target>.so`, replacing it in one step."""
+    find_linker(target)  # a missing one is said before the minute of compiling
+    return link(emit_object(target), target, output)
+
+
+def link(code: bytes, target: Target, output: Path) -> Path:
+    """Link an object to `output/<target>.so`, replacing it in one step."""
     linker = find_linker(target)
-    code = emit_object(target)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as folder:
         (Path(folder) / "kernels.o").write_bytes(code)
@@ -107,6 +112,11 @@ def build_all(names: list[str], output: Path, *, force: bool = False) -> None:
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         for finished in [pool.submit(one, name) for name in names]:
             finished.result()
+    note(names, output, source)
+
+
+def note(names: list[str], output: Path, source: str) -> None:
+    """Write down that the named libraries in `output` are of these sources, besides others that are."""
     try:
         record = json.loads((output / RECORD).read_text())
     except (OSError, ValueError):

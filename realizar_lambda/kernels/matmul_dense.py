@@ -117,11 +117,36 @@ def _few_tokens(kernels, n_bytes):
     return multiply
 
 
+def _few_sparse_tokens(kernels, n_bytes):
+    """The kernel of few tokens that are mostly zeros: each lists its vectors, then takes four rows at a time."""
+    dot, dot_four = kernels.dot, kernels.sparse_dot4
+
+    @kernel(types.void, f32p, f32p, f32p, i32p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
+    def multiply(out, x, products, places, weight, bias, residual, n_columns, out_stride, n_tokens, begin, end):
+        row_bytes = n_columns * n_bytes
+        for token in range(n_tokens):
+            x_token = at(x, token * n_columns * 4)
+            n_places = list_vectors(places, x_token, n_columns)
+            for row in range(begin, end, 4):
+                n = smaller(4, end - row)
+                source = at(weight, row * row_bytes)
+                if n == 4:
+                    dot_four(products, source, x_token, places, n_places, n_columns)
+                else:
+                    for r in range(n):
+                        products[r] = dot(at(source, r * row_bytes), x_token, n_columns)
+                for r in range(n):
+                    place = token * out_stride + row + r
+                    out[place] = rest(bias, residual, row + r, place) + products[r]
+
+    return multiply
+
+
 def _matmul(name, kernels, is_sparse):
     element_bytes, is_f32 = BLOCKS[name].n_bytes, name == "F32"
-    unpack, dot, sparse_dot4 = kernels.unpack, kernels.dot, kernels.sparse_dot4
+    unpack = kernels.unpack
     multiply_wide, multiply_narrow, multiply_short = PRODUCTS[is_sparse]
-    multiply_few = _few_tokens(kernels, element_bytes)
+    multiply_few, multiply_few_sparse = _few_tokens(kernels, element_bytes), _few_sparse_tokens(kernels, element_bytes)
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -132,30 +157,17 @@ def _matmul(name, kernels, is_sparse):
         weights = cast(f32p, at(scratch, thread * scratch_bytes))
         spilled = at(weights, BAND * n_columns * 4)
         places = cast(i32p, at(spilled, BAND * V * LANES * 4))
-        n_places = I64(0)
-        if n_tokens < MIN_TILE and is_sparse:
-            for token in range(n_tokens):
-                x_token = at(x, token * n_columns * 4)
-                n_places = list_vectors(places, x_token, n_columns)
-                for row in range(begin, end, 4):
-                    n = smaller(4, end - row)
-                    source = at(weight, row * row_bytes)
-                    if n == 4:
-                        sparse_dot4(spilled, source, x_token, places, n_places, n_columns)
-                    else:
-                        for r in range(n):
-                            spilled[r] = dot(at(source, r * row_bytes), x_token, n_columns)
-                    for r in range(n):
-                        place = token * out_stride + row + r
-                        out[place] = rest(bias, residual, row + r, place) + spilled[r]
-            return
         if n_tokens < MIN_TILE:
-            multiply_few(out, x, spilled, weight, bias, residual, n_columns, out_stride, n_tokens, begin, end)
+            if is_sparse:
+                multiply_few_sparse(
+                    out, x, spilled, places, weight, bias, residual, n_columns, out_stride, n_tokens, begin, end
+                )
+            else:
+                multiply_few(out, x, spilled, weight, bias, residual, n_columns, out_stride, n_tokens, begin, end)
             return
         interleaved = cast(f32p, q)
         n_vectors = padded(n_tokens) // LANES
-        if is_sparse:
-            n_places = list_columns(places, interleaved, n_columns, n_vectors)
+        n_places = list_columns(places, interleaved, n_columns, n_vectors) if is_sparse else I64(0)
         for row in range(begin, end, BAND):
             last = smaller(row + BAND, end)
             for r in range(0, last - row, R):

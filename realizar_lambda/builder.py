@@ -23,11 +23,19 @@ class Builder(Layout):
     # Operations of classifiers
 
     def normalise_input(
-        self, x: Buffer, multiplier: Constant, shift: Constant, *, out_width: int | None = None
+        self,
+        x: Buffer,
+        multiplier: Constant,
+        shift: Constant,
+        *,
+        out_width: int | None = None,
+        for_dense: bool = False,
     ) -> Buffer:
         """x * multiplier[c] + shift[c], c the channel of the input; zeros up to `out_width`.
 
         The first value of a token becomes NaN where an input is not finite: no answer can then look like one.
+        `for_dense` where only matmuls by plain numbers read the answer: of many tokens they find it interleaved, and
+        the buffer is not written.
         """
         n_channels = len(multiplier.values)
         if len(shift.values) != n_channels or n_channels == 0 or x.width % n_channels:
@@ -43,10 +51,19 @@ class Builder(Layout):
             raise UnsupportedError(f"features in {x.name!r} of {x.element}", "u8, f32")
         self._expect(x, x.width, x.element)
         out = self.buffer(f"{x.name}.normalised", stride)
+        fields: dict[str, object] = {} if x.element == "u8" else {"q": 0}
+        is_interleaved = for_dense and x.element == "f32"
+        self._interleaved_alone.discard(out.index)
+        if is_interleaved:
+            self._room_for_ready(stride, is_dense=True)
+            fields["q"] = self._q
         self._emit(
             name, out=out, x=x, multiplier=multiplier, shift=shift, n=x.width,
-            channel_size=x.width // n_channels, out_stride=stride,
+            channel_size=x.width // n_channels, out_stride=stride, **fields,
         )  # fmt: skip
+        if is_interleaved:
+            self._ready = ("interleave", out)
+            self._interleaved_alone.add(out.index)
         return out
 
     def activation(self, name: str, x: Buffer) -> Buffer:

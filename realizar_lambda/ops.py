@@ -36,9 +36,10 @@ DENSE_BLOCKS = frozenset(("F32", "F16", "BF16"))
 
 _DECLARED = (
     # out (n_tokens, n) = x * multiplier[c] + shift[c], c = i // channel_size; x holds u8 or f32; the first value of a
-    # token is NaN where one of its inputs is not finite
+    # token is NaN where one of its inputs is not finite. Where q's address is not 0 and there are tokens for a tile,
+    # q takes out's place, as `interleave` would make it
     ("normalise_u8", "out:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
-    ("normalise_f32", "out:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
+    ("normalise_f32", "out:p q:p x:p multiplier:p shift:p n:i channel_size:i out_stride:i"),
     # out (n_tokens, width) = f(x)
     ("relu", "out:p x:p width:i"),
     ("sigmoid", "out:p x:p width:i"),

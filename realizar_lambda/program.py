@@ -103,6 +103,7 @@ class Layout:
         self._cache_heads: dict[int, int] = {}
         self._sections = [Section("main", 0, 0, max_tokens)]
         self._ready: tuple[str, Buffer] | None = None
+        self._interleaved_alone: set[int] = set()  # the buffers that `q` stands for
         self._ready_bytes = 0
         self._scratch_bytes = 0
         self._q = self._add_buffer("activations", 0, 1, "i8")
@@ -180,14 +181,18 @@ class Layout:
             return
         if not is_dense and x.width % 32:
             raise UnsupportedError(f"quantised activations of width {x.width}", "a multiple of 32")
-        # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32. Few tokens, whose codes
-        # lie there twice, leave most of it unused
-        if self._steps and not self._steps[-1].meets:  # another thread may still read what is about to be overwritten
-            self._steps[-1] = self._steps[-1]._replace(meets=True)
-        padded = rounded_up(self.max_tokens, ops.MAX_LANES)
-        self._ready_bytes = max(self._ready_bytes, padded * x.width * (8 if is_dense else 3) // 2)
+        self._room_for_ready(x.width, is_dense=is_dense)
         self._emit(name, q=self._q, x=x, width=x.width)
         self._ready = (name, x)
+
+    def _room_for_ready(self, width: int, *, is_dense: bool) -> None:
+        """See that `q` can be written next: that it has room, and that no thread still reads it."""
+        # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32. Few tokens, whose codes
+        # lie there twice, leave most of it unused
+        if self._steps and not self._steps[-1].meets:
+            self._steps[-1] = self._steps[-1]._replace(meets=True)
+        padded = rounded_up(self.max_tokens, ops.MAX_LANES)
+        self._ready_bytes = max(self._ready_bytes, padded * width * (8 if is_dense else 3) // 2)
 
     def _expect(self, buffer: Buffer, width: int, element: str = "f32") -> None:
         if buffer.element != element or buffer.is_cache or buffer.width != width or buffer.rows < self.max_tokens:
@@ -220,6 +225,10 @@ class Layout:
         for value in fields.values():
             if not self._is_own(value):
                 raise UnsupportedError(f"{short_repr(value)} of another program in {op}", "this builder's own")
+            is_alone = isinstance(value, Buffer) and value.index in self._interleaved_alone
+            if is_alone and not ("matmul" in op and self._ready == ("interleave", value)):
+                what = f"buffer {short_repr(value.name)}, which was made interleaved, in {op}"  # type: ignore[attr-defined]
+                raise UnsupportedError(what, "a matmul by plain numbers before any other of another input")
         if self._ready is not None and fields.get("out") is self._ready[1]:
             self._ready = None  # what was made ready has changed
         self._steps.append(Step(op, fields, meets))

@@ -170,6 +170,22 @@ def test_what_fits_is_accepted() -> None:
     Session(program, native.Team(1, native.library()), caches=caches).run(4, 6)
 
 
+def test_features_that_lie_interleaved_alone_are_read_by_matmuls_of_plain_numbers_alone() -> None:
+    p = Parts()
+    one, zero = p.b.constant([1.0]), p.b.constant([0.0])
+    h = p.b.normalise_input(p.wide, one, zero, for_dense=True)
+    with pytest.raises(UnsupportedError, match=r"'wide\.normalised', which was made interleaved, in relu"):
+        p.b.activation("relu", h)
+    with pytest.raises(UnsupportedError, match="in quantize"):
+        p.b.matmul(h, tensor((3, 64), "Q8_0"))
+    p.b.matmul(h, tensor((3, 64)))
+    p.b.matmul(h, tensor((4, 64)))
+    p.b.matmul(p.x, tensor((3, 8)))
+    with pytest.raises(UnsupportedError, match="in interleave"):
+        p.b.matmul(h, tensor((3, 64)))
+    assert p.b.activation("relu", p.b.normalise_input(p.wide, one, zero)) is h
+
+
 def test_a_buffer_asked_for_again_by_name_and_width_is_the_same_memory() -> None:
     builder = Builder(max_tokens=4)
     assert builder.buffer("h", 3) is builder.buffer("h", 3)

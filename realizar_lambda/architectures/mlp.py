@@ -95,13 +95,15 @@ def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
     n_rows, width = weight.shape
     bias = b.constant((bias,)) if isinstance(bias, float) else bias
     multiplier, shift = b.constant(model.multiplier), b.constant(model.shift)
-    is_sparse = weight.block.name in ops.DENSE_BLOCKS and n_rows >= LEAST_SPARSE_ROWS
+    is_dense = weight.block.name in ops.DENSE_BLOCKS
+    is_sparse = is_dense and n_rows >= LEAST_SPARSE_ROWS
     if is_sparse:
         background = b.input("background", n_rows, rows=1)
-        h = b.normalise_input(x, multiplier, b.constant([0.0] * len(model.shift)), out_width=width)
+        no_shift = b.constant([0.0] * len(model.shift))
+        h = b.normalise_input(x, multiplier, no_shift, out_width=width, for_dense=True)
         h = b.matmul(h, weight, bias=background, is_sparse=True)
     else:
-        h = b.normalise_input(x, multiplier, shift, out_width=width)
+        h = b.normalise_input(x, multiplier, shift, out_width=width, for_dense=is_dense)
         h = b.matmul(h, weight, bias=bias)
     last = len(model.layers) - 1
     h = b.activation(model.activation if last > 0 else model.output, h)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from numba import types
 
 from realizar_lambda.kernels import elementary
-from realizar_lambda.kernels.compiler import op
-from realizar_lambda.kernels.memory import f32p, i32p, larger, u8p
+from realizar_lambda.kernels.activations import MIN_TILE, padded
+from realizar_lambda.kernels.compiler import kernel, op
+from realizar_lambda.kernels.memory import address_of, at, cast, f32p, i32p, larger, smaller, u8p
 from realizar_lambda.kernels.shares import part, share
+from realizar_lambda.kernels.tile import transpose
 from realizar_lambda.kernels.vectors import LANES, fma, load, maximum, splat, store, total, vector
 
 F32 = vector("f32", LANES)
@@ -31,9 +33,54 @@ def normalise_u8(out, x, multiplier, shift, n, channel_size, out_stride, n_token
             out[row + i] = 0.0
 
 
-@op(f32p, f32p, f32p, f32p)
-def normalise_f32(out, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
+@kernel(F32, f32p, F32, types.float32, types.float32)
+def scale_lanes(column, seen, m, s):
+    """Scale a column of LANES tokens; `seen` becomes NaN in the lanes of values that are not finite."""
+    lanes = load(F32, column, 0)
+    store(column, 0, fma(lanes, splat(F32, m), splat(F32, s)))
+    return fma(lanes, splat(F32, 0.0), seen)
+
+
+@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64)
+def normalise_lanes(target, x, multiplier, shift, n, channel_size, width, present):
+    """Up to LANES tokens scaled and interleaved: (width, LANES) f32 at `target`, a transposed square at a time."""
+    seen, more, third, fourth = splat(F32, 0.0), splat(F32, 0.0), splat(F32, 0.0), splat(F32, 0.0)
+    for channel in range(n // channel_size):
+        m, s = multiplier[channel], shift[channel]
+        i, end = channel * channel_size, (channel + 1) * channel_size
+        while i + LANES <= end:
+            square = at(target, i * LANES * 4)
+            if present == LANES:
+                transpose(square, at(x, i * 4), n, LANES)
+            else:
+                transpose(square, at(x, i * 4), n, present)
+            for column in range(0, LANES * LANES * 4, LANES * 16):  # four sums, so that none waits for the one before
+                seen = scale_lanes(at(square, column), seen, m, s)
+                more = scale_lanes(at(square, column + LANES * 4), more, m, s)
+                third = scale_lanes(at(square, column + LANES * 8), third, m, s)
+                fourth = scale_lanes(at(square, column + LANES * 12), fourth, m, s)
+            i += LANES
+        while i < end:
+            values = at(target, i * LANES * 4)
+            for lane in range(LANES):
+                values[lane] = x[lane * n + i] if lane < present else types.float32(0.0)
+            seen = scale_lanes(values, seen, m, s)
+            i += 1
+    for i in range(n, width):
+        store(target, i * LANES, splat(F32, 0.0))
+    store(target, 0, load(F32, target, 0) + (seen + more) + (third + fourth))
+
+
+@op(f32p, u8p, f32p, f32p, f32p)
+def normalise_f32(out, q, x, multiplier, shift, n, channel_size, out_stride, n_tokens, position, thread, n_threads):
     """f32 inputs, scaled as u8 ones are; x * 0 is NaN for an infinity or a NaN, and a sum of those stays one."""
+    if address_of(q) != 0 and n_tokens >= MIN_TILE:
+        for group in range(thread, padded(n_tokens) // LANES, n_threads):
+            first = group * LANES
+            target, source = at(cast(f32p, q), first * out_stride * 4), at(x, first * n * 4)
+            present = smaller(LANES, n_tokens - first)
+            normalise_lanes(target, source, multiplier, shift, n, channel_size, out_stride, present)
+        return
     for token in range(thread, n_tokens, n_threads):
         row, source = token * out_stride, token * n
         seen, zero = splat(F32, 0.0), splat(F32, 0.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_runs import MAX_TOKENS, N_TOKENS, activation, of_steps, outputs, run
+from kernel_runs import MAX_TOKENS, N_TOKENS, activation, of_steps, outputs, run, tensor
 from oracles.program import Machine
 
 from realizar_lambda import native
@@ -214,23 +214,53 @@ def test_inputs_are_scaled_by_channel_and_padded_with_zeros(
         assert (scaled[:, width:] == 0.0).all()
 
 
+@pytest.mark.parametrize(("width", "n_channels", "padded"), [
+    (1, 1, 1), (3, 3, 32), (9, 1, 32), (27, 3, 32), (33, 33, 40), (34, 2, 34), (40, 1, 40),
+])  # fmt: skip
+def test_inputs_of_many_tokens_are_scaled_as_those_of_few_where_a_matmul_finds_them_interleaved(
+    library: native.Library, width: int, n_channels: int, padded: int
+) -> None:
+    """The matmul's weights are the identity, so that it gives what it found."""
+    random = np.random.default_rng(width)
+    x = random.normal(size=(MAX_TOKENS, width)).astype("f4")
+    multiplier, shift = random.normal(size=(2, n_channels))
+    builder = Builder(max_tokens=MAX_TOKENS)
+    buffer = builder.input("x", width)
+    constants = builder.constant(multiplier), builder.constant(shift)
+    scaled = builder.normalise_input(buffer, *constants, out_width=padded, for_dense=True)
+    identity = tensor("identity", np.eye(padded))
+    program = builder.finish(builder.matmul(scaled, identity))
+    assert [step.op for step in program.steps] == ["normalise_f32", "matmul_F32"]
+    machine = Machine(program)
+    machine.write(buffer, x)
+    expected = machine.run(MAX_TOKENS)
+    for n, found in zip(N_TOKENS, outputs(program, library, {buffer: x}), strict=True):
+        np.testing.assert_allclose(found, expected[:n], rtol=1e-6, atol=1e-6)
+        assert (found[:, width:] == 0.0).all()
+
+
+@pytest.mark.parametrize("for_dense", [False, True])
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_an_input_that_is_not_finite_is_told_by_its_row_alone_wherever_it_stands(
-    library: native.Library, value: float
+    library: native.Library, value: float, for_dense: bool
 ) -> None:
-    """34 columns in two channels: each has vectors and a tail. 33 tokens, then the rest, move the value."""
+    """34 columns in two channels: each has vectors and a tail. 34 tokens, then the rest, move the value."""
     width = 34
     builder = Builder(max_tokens=width)
     buffer = builder.input("x", width)
     constants = builder.constant([0.5, 2.0]), builder.constant([0.0, 1.0])
-    program = builder.finish(builder.normalise_input(buffer, *constants))
+    scaled = builder.normalise_input(buffer, *constants, for_dense=for_dense)
+    first = np.zeros((1, width))
+    first[0, 0] = 1.0
+    program = builder.finish(builder.matmul(scaled, tensor("first", first)) if for_dense else scaled)
     x = np.full((width, width), -3e38, "f4")
     np.fill_diagonal(x, value)
     (found,) = outputs(program, library, {buffer: x}, (width,))
     assert np.isnan(found[:, 0]).all()
-    for column in range(width):
-        only = np.ones((3, width), "f4")
-        only[1, column] = value
-        (found,) = outputs(program, library, {buffer: only}, (3,))
-        assert np.array_equal(np.isnan(found[:, 0]), [False, True, False])
-        assert np.isfinite(found[[0, 2]]).all()
+    for n, bad in ((3, 1), (20, 11)):
+        for column in range(width):
+            only = np.ones((n, width), "f4")
+            only[bad, column] = value
+            (found,) = outputs(program, library, {buffer: only}, (n,))
+            assert np.array_equal(np.isnan(found[:, 0]), np.arange(n) == bad)
+            assert np.isfinite(np.delete(found, bad, axis=0)).all()

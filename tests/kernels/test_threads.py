@@ -33,6 +33,8 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
         b.matmul(x, weight(block, WIDTH, WIDTH), bias=vector, residual=total, out=total, is_sparse=True)
     for source in (pixels, x):
         b.add(total, b.normalise_input(source, b.constant([0.1, 0.2]), b.constant([0.0, 1.0])))
+    h = b.normalise_input(x, b.constant([0.1, 0.2]), b.constant([0.0, 1.0]), for_dense=True)
+    b.matmul(h, weight("F32", WIDTH, WIDTH), residual=total, out=total)
     for name in ACTIVATIONS:
         b.add(total, b.activation(name, b.rms_norm(total, quarter, 1e-5, n_groups=4)))
     for name in ("silu", "gelu"):

@@ -5,6 +5,7 @@ pip wheel . --no-deps --config-settings=--build-option=--plat-name=linux_aarch64
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,21 +18,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 class BuildKernels(build_py):
-    """Compile every target of the wheel's machine into the built package, which keeps none of another's that was left
-    there; an editable install builds on first use."""
+    """Put every target of the wheel's machine into the built package, which keeps none of another's that was left
+    there: from the checkout where it has them of these very sources, else compiled. An editable install builds on first
+    use."""
 
     def run(self) -> None:
         super().run()
         if self.editable_mode:
             return
-        from realizar_lambda.kernels.build import build_all
+        from realizar_lambda.kernels.build import DEFAULT_OUTPUT, build_all, is_current
 
         names = self._targets()
         folder = Path(self.build_lib) / "realizar_lambda" / "_native"
         for path in folder.glob("*.so"):
             if path.stem not in names:
                 path.unlink()
-        build_all(names, folder)
+        if is_current(DEFAULT_OUTPUT, names):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                shutil.copy2(DEFAULT_OUTPUT / f"{name}.so", folder)
+        else:
+            build_all(names, folder)
 
     def _targets(self) -> list[str]:
         from realizar_lambda.kernels.build import default_targets

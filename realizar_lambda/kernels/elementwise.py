@@ -105,7 +105,7 @@ def normalise_f32(out, q, x, multiplier, shift, n, channel_size, out_stride, n_t
 
 @op(f32p, f32p)
 def relu(out, x, width, n_tokens, position, thread, n_threads):
-    """larger(x, 0); NaN stays NaN."""
+    """max(x, 0); NaN stays NaN."""
     zero = splat(F32, 0.0)
     for row in range(0, n_tokens * width, width):
         i, end = row + share(width, thread, n_threads), row + share(width, thread + 1, n_threads)

@@ -195,7 +195,7 @@ def test_every_operation_fits_a_record() -> None:
 def test_a_first_use_anywhere_builds_the_same_bytes_and_keeps_them(native_folder: Path, tmp_path: Path) -> None:
     """From a copy of the package in another folder, into the user's cache; a second use finds what is there.
 
-    One library here; `test_wheel.py` builds the others a second time, and compares them too.
+    The least library alone: each takes a minute and a half.
     """
     name = LEAST
     copy = tmp_path / "copy"

@@ -129,10 +129,9 @@ class Builder(Layout):
             bias=0 if bias is None else bias, residual=0 if residual is None else residual,
             n_rows=n_rows, n_columns=n_columns, out_stride=n_rows, scratch=self._scratch, scratch_bytes=0,
         )  # fmt: skip
-        rows = ops.BAND_ROWS if is_dense else ops.TILE_ROWS
         per_column = 4 if is_dense else 2  # f32, or a code and two f32 per 16 columns
-        spilled = rows * ops.TILE_VECTORS * ops.MAX_LANES * 4
-        self._need_scratch(rows * n_columns * per_column + spilled + (4 * n_columns if is_sparse else 0))
+        spilled = ops.TILE_VECTORS * ops.MAX_LANES * 4
+        self._need_scratch(ops.BAND_ROWS * (n_columns * per_column + spilled) + (4 * n_columns if is_sparse else 0))
         return out
 
     def rms_norm(

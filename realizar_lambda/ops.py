@@ -144,16 +144,17 @@ EXPORTS = {
 }
 """The functions a library exports, by C name."""
 
-# The register tile of a matmul over many tokens: rows, vectors of tokens, the least tokens that it pays for (the 110M
-# Q4_K Llama on one thread of a Zen 4: a row at a time four tokens take 7.5 ms on x86_64_v4 and 9.1 on x86_64_v3, five
-# 10.0 and 12.4; in a tile six take 15.8 and 11.5, so v4 could wait for more), and the widest vector of any target.
+# A matmul over many tokens: the rows in whose multiples threads split it, the vectors of tokens of its register tile,
+# the least tokens that the tile pays for (the 110M Q4_K Llama on one thread of a Zen 4: a row at a time four tokens
+# take 7.5 ms on x86_64_v4 and 9.1 on x86_64_v3, five 10.0 and 12.4; in a tile six take 15.8 and 11.5, so v4 could wait
+# for more), and the widest vector of any target.
 TILE_ROWS = 4
 TILE_VECTORS = 2
 MIN_TILE_TOKENS = 6
 MAX_LANES = 16
 
-# The most rows of plain weights that are multiplied with a tile's tokens before the next tokens are read.
-BAND_ROWS = 16
+# The most rows of a weight that are multiplied with a tile's tokens before the next tokens are read.
+BAND_ROWS = 32
 
 # Positions that attention takes at a time.
 ATTENTION_BLOCK = 32

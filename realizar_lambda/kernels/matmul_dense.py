@@ -1,10 +1,10 @@
 """out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, weight unquantised.
 
 Few tokens: each row is dotted with each token, rows at four places of a thread's part in turn; the weights are read
-once, straight from the file. Many tokens:
-a band of rows is unpacked into scratch where it is not F32, then R rows are multiplied with V vectors of tokens at a
-time in a register tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded
-weight V * LANES times. All the band's rows take a tile's tokens before the next tokens are read.
+once, straight from the file. Many tokens: a band of rows is unpacked into scratch where it is not F32, then R rows are
+multiplied with V vectors of tokens at a time in a register tile, so that unpacking is paid once per row and each loaded
+activation is used R times, each loaded weight V * LANES times. All the band's rows take a tile's tokens before the next
+tokens are read.
 Threads split the rows in multiples of four, and an output's sum has one order wherever its row lies in a tile, so
 that it never depends on how many threads there are.
 
@@ -30,7 +30,7 @@ from realizar_lambda.kernels.vectors import LANES, any_set, bitcast, load, splat
 
 R, V = 6 if LANES == 8 else 8, ops.TILE_VECTORS
 """6 x 2 sums, two vectors of tokens and a weight are 15 of x86_64_v3's 16 registers; the others have 32."""
-BAND = 2 * R
+BAND = ops.BAND_ROWS // R * R
 WIDE, NARROW, SHORT = Tile(R, V), Tile(R, 1), Tile(2, V)
 """The tile of most tokens, of the last ones, and of most tokens with the last one or two rows."""
 F32V, I32V = vector("f32", LANES), vector("i32", LANES)

@@ -1,40 +1,36 @@
 """out (n_tokens, n_rows) = x (n_tokens, n_columns) . weight (n_rows, n_columns) + bias + residual, weight quantised.
 
 Few tokens: each row is read once, straight from the file, and unpacked once for up to four tokens. Many tokens:
-R rows are unpacked into scratch, then multiplied with V vectors of tokens at a time in a register tile, so that
-unpacking is paid once per row and each loaded activation is used R times, each loaded weight V * LANES times.
-Threads split the rows in multiples of R, so an output never depends on how many threads there are.
+a band of rows is unpacked into scratch, then R of its rows are multiplied with V vectors of tokens at a time in a
+register tile, so that unpacking is paid once per row and each loaded activation is used R times, each loaded weight
+V * LANES times. All the band's rows take a tile's tokens before the next tokens are read, which the L2 cache need
+not hold. An output's sum has one order wherever its row lies in a tile, so that it never depends on how many threads
+there are.
 
-A thread's scratch (`scratch_bytes`) holds, for R rows: codes, scales, mins, and the spilled tile.
+A thread's scratch (`scratch_bytes`) holds, for a band: codes, scales, mins, and the spilled tiles.
 """
 
 from __future__ import annotations
 
 from numba import types
 
+from realizar_lambda import ops
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.kernels.activations import MIN_TILE, fours_of, padded, scales_of, sums16_of, sums32_of
 from realizar_lambda.kernels.block_types import k_types, small_blocks
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
-from realizar_lambda.kernels.matmul_rows import (
-    I64,
-    NARROW,
-    QUAD,
-    STREAMS,
-    WIDE,
-    R,
-    V,
-    copy_out,
-    first_row,
-    rest,
-    stream_rows,
-)
+from realizar_lambda.kernels.matmul_rows import I64, QUAD, STREAMS, copy_rows, first_row, rest, stream_rows
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, smaller, u8p
-from realizar_lambda.kernels.tile import group_dot, scaled, shifted, spill, zero
+from realizar_lambda.kernels.tile import Tile, group_dot, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES, lane, total, totals
 
+R, V = 8 if LANES == 16 else 4, ops.TILE_VECTORS
+"""8 x 2 sums in two kinds are the 32 registers of x86_64_v4; more sums at once hide how long a dot product takes."""
+BAND = ops.BAND_ROWS // R * R
+WIDE, NARROW = Tile(R, V), Tile(R, 1)
+"""The tile of most tokens and of the last ones."""
 QUANTIZED = {
     **{name: getattr(small_blocks, name) for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL")},
     **{name: getattr(k_types, name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")},
@@ -43,12 +39,11 @@ QUANTIZED = {
 
 
 def _quantized_tile(tile, group, bits):
-    """The product of R unpacked rows with one tile's tokens."""
+    """The kernel of the products of R unpacked rows with one tile's tokens, to `out` (R, tile.vectors, LANES)."""
     has_mins = bits < 8 or IS_MOVED
-    n_vectors = tile.vectors
 
-    @kernel(tile, u8p, f32p, f32p, i8p, f32p, f32p, I64)
-    def multiply(codes, scales, mins, x, d, sums, n_columns):
+    @kernel(types.void, f32p, u8p, f32p, f32p, i8p, f32p, f32p, I64, is_apart=True)
+    def multiply(out, codes, scales, mins, x, d, sums, n_columns):
         n_groups = n_columns // group
         x_stride, d_stride, sums_stride = n_columns * LANES, n_columns // 32 * LANES, n_groups * LANES
         result = zero(tile)
@@ -58,9 +53,9 @@ def _quantized_tile(tile, group, bits):
             result = scaled(result, dots, scales, g, n_groups, d_place, d_stride)
             if has_mins:
                 result = shifted(result, mins, g, n_groups, at(sums, g * LANES * 4), sums_stride)
-        return result
+        spill(result, out)
 
-    return multiply, n_vectors
+    return multiply
 
 
 @kernel(types.void, f32p, f32p, f32p, I64, I64, I64, I64, QUAD)
@@ -158,8 +153,8 @@ def _quantized(name, kernels):
     block_bytes, block_columns = BLOCKS[name].n_bytes, BLOCKS[name].n_elements
     group, unpack = kernels.group, kernels.unpack
     multiply_one, multiply_few = _one_token(kernels.dot, kernels.dot_four), _few_tokens(kernels.dot)
-    multiply_wide, _ = _quantized_tile(WIDE, group, kernels.bits)
-    multiply_narrow, _ = _quantized_tile(NARROW, group, kernels.bits)
+    multiply_wide = _quantized_tile(WIDE, group, kernels.bits)
+    multiply_narrow = _quantized_tile(NARROW, group, kernels.bits)
 
     def matmul(
         out, x, q, weight, bias, residual, n_rows, n_columns, out_stride, scratch, scratch_bytes,
@@ -172,39 +167,42 @@ def _quantized(name, kernels):
             sums32_of(q, n_tokens, n_columns),
         )
         x_codes = cast(i8p, q)
-        row, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
+        begin, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         if n_tokens == 1:
-            multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, row, end)
+            multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, begin, end)
             return
         if n_tokens < MIN_TILE:
-            multiply_few(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, row, end)
+            multiply_few(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, begin, end)
             return
         n_groups = n_columns // group
         codes = at(scratch, thread * scratch_bytes)
-        scales = cast(f32p, at(codes, R * n_columns))
-        mins = at(scales, R * n_groups * 4)
-        spilled = at(mins, R * n_groups * 4)
+        scales = cast(f32p, at(codes, BAND * n_columns))
+        mins = at(scales, BAND * n_groups * 4)
+        spilled = at(mins, BAND * n_groups * 4)
         sums = sums32 if group == 32 else sums16
         n_vectors = padded(n_tokens) // LANES
-        while row < end:
-            for r in range(R):
+        for row in range(begin, end, BAND):
+            last = smaller(row + BAND, end)
+            n_unpacked = (last - row + R - 1) // R * R
+            for r in range(n_unpacked):
                 source = at(weight, smaller(row + r, n_rows - 1) * row_bytes)
                 place = r * n_groups * 4
                 unpack(source, n_columns, at(codes, r * n_columns), at(scales, place), at(mins, place))
             v = 0
             while v < n_vectors:
+                n = V if v + V <= n_vectors else 1
                 x_place = at(x_codes, v * n_columns * LANES)
                 d_place = at(d, v * (n_columns // 32) * LANES * 4)
                 sums_place = at(sums, v * n_groups * LANES * 4)
-                if v + V <= n_vectors:
-                    spill(multiply_wide(codes, scales, mins, x_place, d_place, sums_place, n_columns), spilled)
-                    copy_out(out, bias, residual, spilled, V, v * LANES, n_tokens, row, n_rows, out_stride)
-                    v += V
-                else:
-                    spill(multiply_narrow(codes, scales, mins, x_place, d_place, sums_place, n_columns), spilled)
-                    copy_out(out, bias, residual, spilled, 1, v * LANES, n_tokens, row, n_rows, out_stride)
-                    v += 1
-            row += R
+                for r in range(0, n_unpacked, R):
+                    rows, place = at(codes, r * n_columns), r * n_groups * 4
+                    rows_scales, rows_mins, tile = at(scales, place), at(mins, place), at(spilled, r * n * LANES * 4)
+                    if n == V:
+                        multiply_wide(tile, rows, rows_scales, rows_mins, x_place, d_place, sums_place, n_columns)
+                    else:
+                        multiply_narrow(tile, rows, rows_scales, rows_mins, x_place, d_place, sums_place, n_columns)
+                copy_rows(out, bias, residual, spilled, n * LANES, v * LANES, n_tokens, row, last, out_stride)
+                v += n
 
     matmul.__name__ = f"matmul_{name}"
     op(f32p, f32p, u8p, u8p, f32p, f32p, u8p)(matmul)

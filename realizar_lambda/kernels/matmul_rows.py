@@ -11,19 +11,18 @@ from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.lanes import transposed
 from realizar_lambda.kernels.memory import address_of, at, f32p, smaller
-from realizar_lambda.kernels.tile import Tile
-from realizar_lambda.kernels.vectors import LANES, load, splat, store, vector
+from realizar_lambda.kernels.vectors import load, splat, store, vector
 
 I64, QUAD = types.int64, vector("f32", 4)
-R, V = ops.TILE_ROWS, ops.TILE_VECTORS
-WIDE, NARROW = Tile(R, V), Tile(R, 1)
+SPLIT = ops.TILE_ROWS
+"""Threads split rows in multiples of so many."""
 
 
 @kernel(I64, I64, I64, I64)
 def first_row(n_rows, thread, n_threads):
-    """Where a thread's rows begin: whole tiles, evenly."""
-    n_tiles = (n_rows + R - 1) // R
-    return smaller(n_rows, n_tiles * thread // n_threads * R)
+    """Where a thread's rows begin: in whole fours, evenly."""
+    n_fours = (n_rows + SPLIT - 1) // SPLIT
+    return smaller(n_rows, n_fours * thread // n_threads * SPLIT)
 
 
 STREAMS = 4
@@ -82,10 +81,3 @@ def copy_rows(out, bias, residual, spilled, width, token, n_tokens, row, end, ou
                     for j in range(smaller(4, end - row - r)):
                         here = place + i * out_stride + j
                         out[here] = sums[j * width + i] + rest(bias, residual, row + r + j, here)
-
-
-@kernel(types.void, f32p, f32p, f32p, f32p, I64, I64, I64, I64, I64, I64)
-def copy_out(out, bias, residual, spilled, n_vectors, token, n_tokens, row, n_rows, out_stride):
-    """Transpose a spilled tile (R, n_vectors, LANES) to out[token + lane, row + r], where those exist."""
-    end = smaller(row + R, n_rows)
-    copy_rows(out, bias, residual, spilled, n_vectors * LANES, token, n_tokens, row, end, out_stride)

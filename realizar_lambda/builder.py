@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from realizar_lambda import ops
 from realizar_lambda.errors import CapacityError, UnsupportedError
-from realizar_lambda.program import ACTIVATIONS, Buffer, Constant, Layout
+from realizar_lambda.program import ACTIVATIONS, Buffer, Constant, Layout, rounded_up
 from realizar_lambda.tensor import Tensor
 
 TYPE_CHECKING = False
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Vector = Tensor | Constant
+
+
+def _holds_columns(buffer: Buffer, n_rows: int, n_columns: int) -> bool:
+    shape = buffer.rows, buffer.width
+    return shape == (rounded_up(n_rows, ops.MAX_LANES), n_columns) and buffer.element == "f32" and not buffer.is_cache
 
 
 class Builder(Layout):
@@ -132,6 +137,45 @@ class Builder(Layout):
         per_column = 4 if is_dense else 2  # f32, or a code and two f32 per 16 columns
         spilled = ops.TILE_VECTORS * ops.MAX_LANES * 4
         self._need_scratch(ops.BAND_ROWS * (n_columns * per_column + spilled) + (4 * n_columns if is_sparse else 0))
+        return out
+
+    def columns(self, weight: Tensor) -> Buffer:
+        """Room for the columns of an F32 weight, which `add_columns` reads once `fill_columns` has run."""
+        n_rows, n_columns = self._matrix(weight)
+        if weight.block.name != "F32":
+            raise UnsupportedError(f"the columns of tensor {weight.name!r} of type {weight.block.name}", "F32")
+        return self.input(f"{weight.name}.columns", n_columns, rows=rounded_up(n_rows, ops.MAX_LANES))
+
+    def fill_columns(self, columns: Buffer, weight: Tensor, multiplier: Constant) -> None:
+        """Lay a weight's columns out in the room that `columns` made for it, each times its channel's multiplier."""
+        n_rows, n_columns = self._matrix(weight)
+        n_channels = len(multiplier.values)
+        if n_channels == 0 or n_columns % n_channels or multiplier.element != "f32":
+            raise UnsupportedError(f"{n_channels} multipliers for {n_columns} columns", "a divisor of the columns")
+        if weight.block.name != "F32" or not _holds_columns(columns, n_rows, n_columns):
+            raise UnsupportedError(f"tensor {weight.name!r} in {columns.name!r}", "the buffer made for its columns")
+        self._emit(
+            "columns", out=columns, weight=weight, multiplier=multiplier, n_rows=n_rows, n_columns=n_columns,
+            channel_size=n_columns // n_channels,
+        )  # fmt: skip
+
+    def add_columns(self, x: Buffer, columns: Buffer, bias: Buffer, *, n_rows: int, relu: bool) -> Buffer:
+        """x (rows, n_columns) . weight + bias, its first row, from the weight's `columns`: zeros of x cost nothing.
+
+        `relu` makes negative answers 0. A row with a value that is not finite gives NaN alone.
+        """
+        n_columns = x.width
+        self._expect(x, n_columns)
+        if not _holds_columns(columns, n_rows, n_columns):
+            raise UnsupportedError(f"{columns.name!r} as columns of ({n_rows}, {n_columns})", "a buffer made for them")
+        if bias.element != "f32" or bias.width != n_rows or bias.is_cache:
+            raise CapacityError(f"the bias in buffer {bias.name!r}", n_rows, bias.width, "values of f32")
+        out = self.buffer(f"{columns.name}.out", n_rows)
+        self._emit(
+            "add_columns", out=out, x=x, columns=columns, bias=bias, n_rows=n_rows, n_columns=n_columns,
+            relu=int(relu), scratch=self._scratch, scratch_bytes=0,
+        )  # fmt: skip
+        self._need_scratch(4 * n_columns + (2 + ops.COLUMN_SUMS) * ops.MAX_LANES * 4)
         return out
 
     def rms_norm(

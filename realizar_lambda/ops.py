@@ -68,6 +68,15 @@ _DECLARED = (
         )
         for block in ("F32", "F16", "BF16")
     ),
+    # out: the rows of an F32 weight as `interleave` would lay tokens out, padded to whole vectors, column i times
+    # multiplier[i // channel_size]
+    ("columns", "out:p weight:p multiplier:p n_rows:i n_columns:i channel_size:i"),
+    # out (n_tokens, n_rows) = x . weight + bias (n_rows,) from the weight's columns, at no cost where x is 0; negative
+    # answers become 0 where relu is not 0; all of a token's become NaN where one of its values is not finite
+    (
+        "add_columns",
+        "out:p x:p columns:p bias:p n_rows:i n_columns:i relu:i scratch:p scratch_bytes:i",
+    ),
     # out (n_tokens, width) = row ids[token] of weight, times scale
     *((f"embed_{block}", "out:p ids:p weight:p width:i scale:f") for block in MATMUL_BLOCKS),
     # out (n_tokens, width) += row (position + token) of weight (n_positions, width)
@@ -156,6 +165,9 @@ MAX_LANES = 16
 # The most rows of a weight that are multiplied with a tile's tokens before the next tokens are read.
 BAND_ROWS = 32
 
+# The most vectors of sums of a matmul by columns.
+COLUMN_SUMS = 16
+
 # Positions that attention takes at a time.
 ATTENTION_BLOCK = 32
 
@@ -234,7 +246,7 @@ def abi() -> int:
 
     tables = (_DECLARED, EXPORTS, LEXICON, LEXICON_FLAGS, STAGE, _SAMPLING)
     sizes = (
-        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, BAND_ROWS, ATTENTION_BLOCK, TEAM_WORDS, LEXICON_BATCH,
-        CROWDED, AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
+        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, BAND_ROWS, COLUMN_SUMS, ATTENTION_BLOCK, TEAM_WORDS,
+        LEXICON_BATCH, CROWDED, AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
     )  # fmt: skip
     return crc32(repr((tables, sizes)).encode())

@@ -100,6 +100,27 @@ REJECTED: dict[str, tuple[Callable[[Parts], object], type[RealizarError], str]] 
     "a bias in a buffer of another width": (
         lambda p: p.b.matmul(p.x, tensor((5, 8)), bias=p.y), CapacityError, "the bias in buffer 'y'"),
     "a bias of ids": (lambda p: p.b.matmul(p.x, tensor((1, 8)), bias=p.ids), CapacityError, "the bias in buffer 'ids'"),
+    "columns in f16": (lambda p: p.b.columns(tensor((3, 8), "F16")), UnsupportedError, "type F16"),
+    "columns in another buffer": (
+        lambda p: p.b.fill_columns(p.x, tensor((3, 8)), p.b.constant([1.0])), UnsupportedError, "'w' in 'x'"),
+    "columns in bytes": (
+        lambda p: p.b.fill_columns(p.b.input("c", 8, "u8", rows=16), tensor((3, 8)), p.b.constant([1.0])),
+        UnsupportedError, "'w' in 'c'"),
+    "columns of another weight": (
+        lambda p: p.b.fill_columns(p.b.columns(tensor((17, 8))), tensor((3, 8)), p.b.constant([1.0])),
+        UnsupportedError, "'w' in 'w.columns'"),
+    "multipliers that do not divide the columns": (
+        lambda p: p.b.fill_columns(p.b.columns(tensor((3, 8))), tensor((3, 8)), p.b.constant([1.0] * 3)),
+        UnsupportedError, "3 multipliers for 8 columns"),
+    "a matmul by another weight's columns": (
+        lambda p: p.b.add_columns(p.x, p.b.columns(tensor((17, 8))), p.one, n_rows=1, relu=True),
+        UnsupportedError, r"as columns of \(1, 8\)"),
+    "a matmul by columns of bytes": (
+        lambda p: p.b.add_columns(p.bytes, p.b.columns(tensor((3, 8))), p.one, n_rows=3, relu=True),
+        CapacityError, "'bytes'"),
+    "a matmul by columns with another bias": (
+        lambda p: p.b.add_columns(p.x, p.b.columns(tensor((3, 8))), p.one, n_rows=3, relu=True),
+        CapacityError, "the bias in buffer 'one'"),
     "ids that are floats": (lambda p: p.b.embed(p.one, tensor((5, 8))), UnsupportedError, "'one' of f32"),
     "ids side by side": (
         lambda p: p.b.embed(p.b.input("i", 2, "i32"), tensor((5, 8))), UnsupportedError, "i32 of width 1"),

@@ -35,6 +35,13 @@ LEAST_SPARSE_ROWS = 16
 """Rows from which on a first layer of plain numbers leaves out zero features: fewer cost less than a look for them."""
 
 
+MOST_COLUMN_VALUES = 1 << 18
+"""Values of a first layer up to which it is laid out by columns: more than a megabyte would not stay in a cache."""
+
+LEAST_SCALE = 2.0**-20
+"""Of features, where weights are scaled in their place: what fits an f32 must still fit it."""
+
+
 class Classification(namedtuple("Classification", "program input best")):
     """A classifier's program, the buffer its features go to, and that of the most probable output's index: -1 where
     the features were not finite or the arithmetic overflowed. Its section "background", where there is one, is to be
@@ -96,22 +103,37 @@ def build(model: MLP, *, element: str, max_tokens: int) -> Classification:
     bias = b.constant((bias,)) if isinstance(bias, float) else bias
     multiplier, shift = b.constant(model.multiplier), b.constant(model.shift)
     is_dense = weight.block.name in ops.DENSE_BLOCKS
+    last = len(model.layers) - 1
+    activation = model.activation if last > 0 else model.output
     is_sparse = is_dense and n_rows >= LEAST_SPARSE_ROWS
+    by_columns = (
+        is_sparse
+        and weight.block.name == "F32"
+        and n_rows * width <= MOST_COLUMN_VALUES
+        and all(LEAST_SCALE <= abs(value) <= 1 / LEAST_SCALE for value in model.multiplier)
+    )
     if is_sparse:
         background = b.input("background", n_rows, rows=1)
         no_shift = b.constant([0.0] * len(model.shift))
-        h = b.normalise_input(x, multiplier, no_shift, out_width=width, for_dense=True)
-        h = b.matmul(h, weight, bias=background, is_sparse=True)
+        if by_columns:  # which are scaled, not the features
+            columns = b.columns(weight)
+            h = x if element == "f32" else b.normalise_input(x, b.constant([1.0]), b.constant([0.0]))
+            h = b.add_columns(h, columns, background, n_rows=n_rows, relu=activation == "relu")
+        else:
+            h = b.normalise_input(x, multiplier, no_shift, out_width=width, for_dense=True)
+            h = b.matmul(h, weight, bias=background, is_sparse=True)
     else:
         h = b.normalise_input(x, multiplier, shift, out_width=width, for_dense=is_dense)
         h = b.matmul(h, weight, bias=bias)
-    last = len(model.layers) - 1
-    h = b.activation(model.activation if last > 0 else model.output, h)
+    if not (by_columns and activation == "relu"):
+        h = b.activation(activation, h)
     for number, (weight, bias) in enumerate(model.layers[1:], start=1):
         h = b.activation(model.activation if number < last else model.output, b.matmul(h, weight, bias=bias))
     best = b.argmax(h)
     if is_sparse:
         b.section("background", max_tokens=1)
+        if by_columns:
+            b.fill_columns(columns, model.layers[0][0], multiplier)
         zeros = b.normalise_input(b.input("zeros", model.n_inputs), multiplier, shift, out_width=width)
         b.matmul(zeros, model.layers[0][0], bias=model.layers[0][1], out=background)
     program: Program = b.finish(h)

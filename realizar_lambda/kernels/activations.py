@@ -202,11 +202,16 @@ def quantize_units(codes, fours, scales, sums16, sums32, x, width, first, n):
 @op(u8p, f32p)
 def interleave(q, x, width, n_tokens, position, thread, n_threads):
     """Transpose x (n_tokens, width) into groups of LANES tokens; nothing to do below MIN_TILE."""
-    if n_tokens < MIN_TILE:
-        return
-    for group in range(thread, padded(n_tokens) // LANES, n_threads):
+    if n_tokens >= MIN_TILE:
+        interleave_rows(cast(f32p, q), x, width, n_tokens, thread, n_threads)
+
+
+@kernel(types.void, f32p, f32p, I64, I64, I64, I64)
+def interleave_rows(out, x, width, n_tokens, thread, n_threads):
+    """Groups of LANES rows of x, transposed, a thread every n_threads-th; zeros after the last row."""
+    for group in range(thread, (n_tokens + LANES - 1) // LANES, n_threads):
         first = group * LANES
-        target, source = at(cast(f32p, q), first * width * 4), at(x, first * width * 4)
+        target, source = at(out, first * width * 4), at(x, first * width * 4)
         present = smaller(LANES, n_tokens - first)
         i = 0
         while i + LANES <= width:

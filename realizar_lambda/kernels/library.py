@@ -14,6 +14,7 @@ from realizar_lambda.kernels import (
     embedding,
     executor,
     lexicon,
+    matmul_columns,
     matmul_dense,
     matmul_quantized,
     merging,
@@ -27,8 +28,8 @@ from realizar_lambda.kernels import (
 )
 
 CONTENTS = (
-    copies, strings, executor, elementwise, activations, matmul_quantized, matmul_dense, embedding, norms, positions,
-    attention, lexicon, splitting, merging, segmenting, sampling, scoring,
+    copies, strings, executor, elementwise, activations, matmul_quantized, matmul_dense, matmul_columns, embedding,
+    norms, positions, attention, lexicon, splitting, merging, segmenting, sampling, scoring,
 )  # fmt: skip
 
 if __name__ == "__main__":

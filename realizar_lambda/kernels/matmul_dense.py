@@ -37,7 +37,7 @@ F32V, I32V = vector("f32", LANES), vector("i32", LANES)
 DENSE = {name: getattr(dense, name) for name in ("F32", "F16", "BF16")}
 
 
-def _product(tile, is_sparse):
+def product(tile, is_sparse):
     """Spills the product of a tile's rows and vectors: of all columns, or of those in a list."""
 
     @kernel(types.void, f32p, f32p, f32p, i32p, I64, I64)
@@ -60,7 +60,7 @@ def _product(tile, is_sparse):
     return multiply
 
 
-PRODUCTS = {is_sparse: [_product(tile, is_sparse) for tile in (WIDE, NARROW, SHORT)] for is_sparse in (False, True)}
+PRODUCTS = {is_sparse: [product(tile, is_sparse) for tile in (WIDE, NARROW, SHORT)] for is_sparse in (False, True)}
 
 
 @kernel(I32V, f32p, I64)

@@ -242,6 +242,38 @@ def test_a_model_equals_the_oracle_that_reads_the_same_file(
     np.testing.assert_allclose([p.probabilities for p in found], expected, rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(("sizes", "scale", "block", "by"), [
+    ((12, 33, 3), 1 / 255, "F32", "add_columns"),
+    ((12, 33, 3), 1 / 255, "F16", "sparse_matmul_F16"),
+    ((12, 33, 3), 1e-9, "F32", "sparse_matmul_F32"),
+    ((512, 513, 3), 1 / 255, "F32", "sparse_matmul_F32"),
+    ((12, 15, 3), 1 / 255, "F32", "matmul_F32"),
+])  # fmt: skip
+@pytest.mark.parametrize("element", ["u8", "f32"])
+def test_a_first_layer_that_leaves_zeros_out_answers_as_any_other(
+    tmp_path: Path, sizes: tuple[int, ...], scale: float, block: str, by: str, element: str
+) -> None:
+    """By columns where its weights are few and its features are scaled within reason, else by rows."""
+    tensors = tiny_classifiers.layers(sizes)
+    if block == "F16":
+        shape, _, values = tensors["layers.0.weight"]
+        tensors["layers.0.weight"] = shape, "F16", np.array(values, "<f2").tobytes()
+    path = tmp_path / "m.apr"
+    rule = {"scale": scale, "mean": [0.1], "std": [0.5]}
+    changes = {"activation": "relu", "output": "softmax", "normalization": rule}
+    apr_v2.write(path, tensors, tiny_classifiers.metadata(sizes, **changes))
+    random = np.random.default_rng(1)
+    rows = random.integers(0, 256, (40, sizes[0]))
+    rows[random.random(rows.shape) < 0.7] = 0
+    rows = (rows.astype("u1") if element == "u8" else rows / (255 * scale)).astype("u1" if element == "u8" else "f4")
+    built = mlp.build(mlp.MLP.from_apr(open_model(str(path))), element=element, max_tokens=40)
+    assert by in {step.op for step in built.program.steps}
+    classifier = Classifier.open(str(path))
+    expected = oracle.probabilities(path, rows)
+    for found in (classifier.predict_batch(rows), [classifier.predict(row) for row in rows]):
+        np.testing.assert_allclose([p.probabilities for p in found], expected, rtol=2e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("n_in", [32, 40, 12])
 def test_a_first_layer_of_whole_blocks_may_be_padded_beyond_the_inputs(tmp_path: Path, n_in: int) -> None:
     """Codes are 1 to 3 with a scale of 1/8, so the stored weight is exact; what is padded must meet zeros."""

@@ -21,6 +21,8 @@ from oracles.program import OPERATIONS, Machine
 from realizar_lambda import native, ops
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.builder import Builder
+from realizar_lambda.program import Buffer, Program
+from realizar_lambda.tensor import Tensor
 
 LONG = 256 * 17
 QUANTIZED_BLOCKS = [name for name in ops.MATMUL_BLOCKS if name not in ops.DENSE_BLOCKS]
@@ -80,6 +82,53 @@ def test_a_sparse_matmul_equals_the_oracle_wherever_the_zeros_lie(
         expected, bound = machine.run(MAX_TOKENS), rounding_bound(stored, x)
         for n, found in zip(N_TOKENS, outputs(program, library, {buffer: x}), strict=True):
             assert (np.abs(found - expected[:n]) <= bound[:n]).all(), (n_rows, n_columns, n)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (3, 7), (8, 16), (15, 17), (33, 40), (65, 33), (145, 100)])
+def test_a_matmul_by_columns_equals_the_oracle_wherever_each_tokens_zeros_lie(
+    library: native.Library, n_rows: int, n_columns: int, share: float, relu: bool
+) -> None:
+    """Zeros of either sign, others for each token; rows around a vector, and around four and eight of them."""
+    stored, x = weight("F32", n_rows, n_columns), activations(n_columns)
+    random = np.random.default_rng(n_columns)
+    x[random.random(x.shape) >= share] = 0.0
+    x[::2][x[::2] == 0.0] = -0.0
+    bias = np.tile(random.normal(size=n_rows).astype("f4"), (MAX_TOKENS, 1))  # whose first row counts
+    program, buffer, added = by_columns(stored, relu=relu)
+    machine = Machine(program)
+    machine.write(buffer, x)
+    machine.write(added, bias)
+    expected = machine.run(MAX_TOKENS)
+    bound = rounding_bound(stored, x) + np.abs(bias) * 2.0**-20
+    alone = outputs(program, library, {buffer: x, added: bias}, [1])[0]
+    for n, found in zip(N_TOKENS, outputs(program, library, {buffer: x, added: bias}), strict=True):
+        assert (np.abs(found - expected[:n]) <= bound[:n]).all(), n
+        assert (found[0] == alone[0]).all(), "other tokens change a token's bits"
+
+
+def by_columns(stored: Tensor, *, relu: bool) -> tuple[Program, Buffer, Buffer]:
+    """The program of a matmul by columns, its input, its bias."""
+    builder = Builder(max_tokens=MAX_TOKENS)
+    buffer = builder.input("x", stored.shape[1])
+    added = builder.input("bias", stored.shape[0])
+    columns = builder.columns(stored)
+    builder.fill_columns(columns, stored, builder.constant([1.0]))
+    return builder.finish(builder.add_columns(buffer, columns, added, n_rows=stored.shape[0], relu=relu)), buffer, added
+
+
+@pytest.mark.parametrize("place", [0, 31, 39])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_matmul_by_columns_keeps_what_is_not_finite_to_its_token(
+    library: native.Library, place: int, value: float
+) -> None:
+    x = np.zeros((MAX_TOKENS, 40), "f4")
+    x[1, place] = value
+    program, buffer, added = by_columns(weight("F32", 5, 40), relu=True)
+    for found in outputs(program, library, {buffer: x, added: np.zeros((MAX_TOKENS, 5), "f4")}, (2, 3, 4, 33)):
+        assert np.isnan(found[1]).all()
+        assert (np.delete(found, 1, axis=0) == 0.0).all()
 
 
 @pytest.mark.parametrize("place", [0, 16, 39])

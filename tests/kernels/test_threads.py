@@ -31,6 +31,9 @@ def everything(n_threads: int) -> tuple[Program, dict[str, Buffer]]:
         b.matmul(h, weight("F32", WIDTH, 37), residual=total, out=total)
     for block in sorted(ops.DENSE_BLOCKS):
         b.matmul(x, weight(block, WIDTH, WIDTH), bias=vector, residual=total, out=total, is_sparse=True)
+    h = b.columns(weight("F32", WIDTH, WIDTH))
+    b.fill_columns(h, weight("F32", WIDTH, WIDTH), b.constant([0.5, 2.0]))
+    b.add(total, b.add_columns(x, h, b.input("bias", WIDTH), n_rows=WIDTH, relu=True))
     for source in (pixels, x):
         b.add(total, b.normalise_input(source, b.constant([0.1, 0.2]), b.constant([0.0, 1.0])))
     h = b.normalise_input(x, b.constant([0.1, 0.2]), b.constant([0.0, 1.0]), for_dense=True)

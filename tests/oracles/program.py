@@ -182,6 +182,18 @@ def matmul(f: Fields) -> None:
     f.out[:, : f.n_rows] = product
 
 
+def columns(f: Fields) -> None:
+    """A kernel pads and transposes as it likes; here the weight lies as it is."""
+    f.all_of("out")[: f.n_rows * f.n_columns] = (f.weight * np.repeat(f.multiplier, f.channel_size)).reshape(-1)
+
+
+def add_columns(f: Fields) -> None:
+    weight = f.all_of("columns")[: f.n_rows * f.n_columns].reshape(f.n_rows, f.n_columns)
+    product = f.x @ weight.T + f.all_of("bias")[: f.n_rows]
+    product[~np.isfinite(f.x).all(axis=1)] = np.nan
+    f.out[:] = np.where(product < 0.0, 0.0, product) if f.relu else product
+
+
 # Transformers
 
 
@@ -271,6 +283,8 @@ OPERATIONS: dict[str, Callable[[Fields], None]] = {
     "interleave": make_ready,
     **{f"matmul_{name}": matmul for name in blocks.DECODERS},
     **{f"sparse_matmul_{name}": matmul for name in ("F32", "F16", "BF16")},
+    "columns": columns,
+    "add_columns": add_columns,
     **{f"embed_{name}": embed for name in blocks.DECODERS},
     "add_positions": add_positions,
     "rms_norm": rms_norm,

@@ -118,6 +118,19 @@ def by_columns(stored: Tensor, *, relu: bool) -> tuple[Program, Buffer, Buffer]:
     return builder.finish(builder.add_columns(buffer, columns, added, n_rows=stored.shape[0], relu=relu)), buffer, added
 
 
+@pytest.mark.parametrize("value", [3.4028235e38, -3.4028235e38, 1e-45])
+def test_a_matmul_by_columns_takes_the_largest_and_the_least_number_for_finite(
+    library: native.Library, value: float
+) -> None:
+    """Whole vectors of columns and, from column 32 on, single ones."""
+    for place in (0, 31, 39):
+        x, ones = np.zeros((MAX_TOKENS, 40), "f4"), tensor("ones", np.ones((5, 40)))
+        x[:, place] = value
+        program, buffer, added = by_columns(ones, relu=False)
+        for found in outputs(program, library, {buffer: x, added: np.zeros((MAX_TOKENS, 5), "f4")}, (1, 4, 33)):
+            assert (found == np.float32(value)).all()
+
+
 @pytest.mark.parametrize("place", [0, 31, 39])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_matmul_by_columns_keeps_what_is_not_finite_to_its_token(

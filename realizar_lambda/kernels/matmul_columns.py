@@ -21,9 +21,10 @@ from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.matmul_dense import F32V, I32V, bits_but_sign, product
 from realizar_lambda.kernels.matmul_rows import I64
 from realizar_lambda.kernels.memory import at, cast, f32p, i32p, larger, u8p
+from realizar_lambda.kernels.places import store_places
 from realizar_lambda.kernels.shares import part
 from realizar_lambda.kernels.tile import Tile
-from realizar_lambda.kernels.vectors import LANES, any_set, load, maximum, splat, store, store_places
+from realizar_lambda.kernels.vectors import LANES, any_set, load, maximum, splat, store
 
 T, V = 4, 2 if LANES == 8 else 4
 """4 x 2 sums, two vectors of columns and a feature are 11 of x86_64_v3's 16 registers."""

@@ -162,6 +162,10 @@ TILE_VECTORS = 2
 MIN_TILE_TOKENS = 6
 MAX_LANES = 16
 
+# Few tokens' quantised activations lie in slices (kernels/slices.py): of so many columns, in so many bytes.
+SLICE_COLUMNS = 256
+SLICE_BYTES = 640
+
 # The most rows of a weight that are multiplied with a tile's tokens before the next tokens are read.
 BAND_ROWS = 32
 
@@ -246,7 +250,8 @@ def abi() -> int:
 
     tables = (_DECLARED, EXPORTS, LEXICON, LEXICON_FLAGS, STAGE, _SAMPLING)
     sizes = (
-        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, BAND_ROWS, COLUMN_SUMS, ATTENTION_BLOCK, TEAM_WORDS,
-        LEXICON_BATCH, CROWDED, AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS, encode_scratch_bytes(1),
+        TILE_ROWS, TILE_VECTORS, MIN_TILE_TOKENS, MAX_LANES, SLICE_COLUMNS, SLICE_BYTES, BAND_ROWS, COLUMN_SUMS,
+        ATTENTION_BLOCK, TEAM_WORDS, LEXICON_BATCH, CROWDED, AMBIGUOUS, SAMPLING_BLOCK, SAMPLING_BUCKETS,
+        encode_scratch_bytes(1),
     )  # fmt: skip
     return crc32(repr((tables, sizes)).encode())

@@ -2,20 +2,14 @@
 
 Quantised (`quantize`): every 32 values of a token share a scale d near max|x| / 127 and become codes round(x / d),
 finer than ggml's K-types, which share one scale among 256. A matmul with an offset per group also needs the sums
-d * (codes' sum) per 16 and per 32 values. For `n` tokens of `width` values the buffer holds, one after another,
-
-    codes (n, width) i8    scales (n, width/32) f32    sums (n, width/16) f32    sums (n, width/32) f32
-
-and for few tokens the codes of whole blocks of 256 columns once more, in fours: of chunks (32 columns each) 0, 2, 4
-and 6 columns 0 to 15, then of these columns 16 to 31; then chunks 1, 3, 5 and 7 in the same way. So lie nibbles that
-are unpacked four chunks at a time:
-
-    codes (n, width/256, 2, 2, 4, 16) i8
+d * (codes' sum) per 16 and per 32 values. Few tokens lie in slices (`slices.py`).
 
 Interleaved: from `MIN_TILE` tokens on a matmul holds one token in each lane of a vector, so tokens are taken in
-groups of LANES (n rounded up, the missing ones zero) and within a group the token is the fastest index:
+groups of LANES (n rounded up, the missing ones zero) and within a group the token is the fastest index. Of `width`
+values of each token the buffer holds, one after another,
 
-    codes (group, width/4, LANES, 4) i8    scales (group, width/32, LANES) f32    sums alike
+    codes (group, width/4, LANES, 4) i8    scales (group, width/32, LANES) f32
+    sums (group, width/16, LANES) f32      sums (group, width/32, LANES) f32
     dense: x (group, width, LANES) f32
 """
 
@@ -27,6 +21,7 @@ from realizar_lambda import ops
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, smaller, u8p
 from realizar_lambda.kernels.shares import part
+from realizar_lambda.kernels.slices import FOURS, SCALES, SLICE_BYTES, SLICE_GROUPS, SUMS16, SUMS32
 from realizar_lambda.kernels.tile import transpose
 from realizar_lambda.kernels.vectors import (
     LANES,
@@ -75,38 +70,19 @@ def sums32_of(q, n_tokens, width):
     return cast(f32p, at(q, padded(n_tokens) * (width + width // 8 + width // 4)))
 
 
-@kernel(i8p, u8p, I64, I64)
-def fours_of(q, n_tokens, width):
-    """The codes in fours of a quantised buffer of few tokens."""
-    return cast(i8p, at(q, n_tokens * (width + width // 8 + width // 4 + width // 8)))
-
-
-@kernel(types.void, i8p, i8p, I64, I64, I64)
-def put_fours(fours, codes, width, token, group):
-    """Copy a token's codes of a group of 32 columns to where they lie in fours, if its block of 256 is whole."""
-    if group < width // 256 * 8:
-        place = token * width + group // 8 * 256 + group % 2 * 128 + group % 8 // 2 * 16
-        store(fours, place, load(I8x16, codes, token * width + group * 32))
-        store(fours, place + 64, load(I8x16, codes, token * width + group * 32 + 16))
-
-
 @op(u8p, f32p)
 def quantize(q, x, width, n_tokens, position, thread, n_threads):
-    """Quantise x (n_tokens, width), token by token below MIN_TILE, interleaved from there on."""
-    scales, sums16, sums32 = (
-        scales_of(q, n_tokens, width),
-        sums16_of(q, n_tokens, width),
-        sums32_of(q, n_tokens, width),
-    )
-    codes, fours = cast(i8p, q), fours_of(q, n_tokens, width)
+    """Quantise x (n_tokens, width), into slices below MIN_TILE tokens, interleaved from there on."""
     n_groups = width // 32
     first, end = part(n_groups, thread, n_threads), part(n_groups, thread + 1, n_threads)
     if n_tokens < MIN_TILE:
         for token in range(n_tokens):
             for g in range(first, end, LANES):
-                unit = token * n_groups + g
-                quantize_units(codes, fours, scales, sums16, sums32, x, width, unit, smaller(LANES, end - g))
+                source = at(x, (token * width + g * 32) * 4)
+                quantize_groups(at(q, token * SLICE_BYTES), n_tokens * SLICE_BYTES, source, g, smaller(LANES, end - g))
         return
+    codes, scales = cast(i8p, q), scales_of(q, n_tokens, width)
+    sums16, sums32 = sums16_of(q, n_tokens, width), sums32_of(q, n_tokens, width)
     for base in range(0, padded(n_tokens), LANES):
         for g in range(first, end):
             unit = base // LANES * n_groups + g
@@ -181,22 +157,30 @@ def quantize_lanes(codes, scales, sums16, sums32, x, width, n):
     store(sums32, 0, both)
 
 
-@kernel(types.void, i8p, i8p, f32p, f32p, f32p, f32p, I64, I64, I64)
-def quantize_units(codes, fours, scales, sums16, sums32, x, width, first, n):
-    """Quantise `n` groups of 32 columns of tokens that lie one after another, at most LANES, from group `first` on."""
+@kernel(types.void, u8p, I64, f32p, I64, I64)
+def quantize_groups(slices, next_slice, x, first, n):
+    """Quantise a token's `n` groups of 32 columns, at most LANES, from group `first` on, whose values are at x.
+
+    The token's slices begin at `slices` and lie `next_slice` bytes apart.
+    """
     quads, halves, floats = on_stack(QUADS), on_stack(SQUARES), on_stack(FLOATS)
     sixteens, wholes = at(floats, LANES * 4), at(floats, LANES * 12)
-    quantize_lanes(cast(i8p, quads), floats, sixteens, wholes, at(x, first * 128), 32, n)
+    quantize_lanes(cast(i8p, quads), floats, sixteens, wholes, x, 32, n)
     for half in range(2):  # its four quads of each lane beside each other
         transpose(at(halves, half * LANES * LANES * 4), at(quads, half * LANES * 16), LANES, 4)
-    n_groups = width // 32
     for lane in range(n):
-        unit = first + lane
-        scales[unit], sums32[unit] = floats[lane], wholes[lane]
-        sums16[2 * unit], sums16[2 * unit + 1] = sixteens[lane], sixteens[LANES + lane]
-        store(codes, unit * 32, load(I8x16, halves, lane * LANES))
-        store(codes, unit * 32 + 16, load(I8x16, halves, (LANES + lane) * LANES))
-        put_fours(fours, codes, width, unit // n_groups, unit % n_groups)
+        group = (first + lane) % SLICE_GROUPS
+        put = at(slices, (first + lane) // SLICE_GROUPS * next_slice)
+        codes, scales, sums32 = cast(i8p, put), cast(f32p, at(put, SCALES)), cast(f32p, at(put, SUMS32))
+        sums16 = cast(f32p, at(put, SUMS16))
+        scales[group], sums32[group] = floats[lane], wholes[lane]
+        sums16[2 * group], sums16[2 * group + 1] = sixteens[lane], sixteens[LANES + lane]
+        lower, upper = load(I8x16, halves, lane * LANES), load(I8x16, halves, (LANES + lane) * LANES)
+        store(codes, group * 32, lower)
+        store(codes, group * 32 + 16, upper)
+        fours = FOURS + group % 2 * 128 + group // 2 * 16
+        store(codes, fours, lower)
+        store(codes, fours + 64, upper)
 
 
 @op(u8p, f32p)

@@ -16,13 +16,14 @@ from numba import types
 
 from realizar_lambda import ops
 from realizar_lambda.blocks import BLOCKS
-from realizar_lambda.kernels.activations import MIN_TILE, fours_of, padded, scales_of, sums16_of, sums32_of
+from realizar_lambda.kernels.activations import MIN_TILE, padded, scales_of, sums16_of, sums32_of
 from realizar_lambda.kernels.block_types import k_types, small_blocks
 from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.block_types.iq4_xs import IQ4_XS
 from realizar_lambda.kernels.compiler import kernel, op
 from realizar_lambda.kernels.matmul_rows import I64, QUAD, STREAMS, copy_rows, first_row, rest, stream_rows
 from realizar_lambda.kernels.memory import at, cast, f32p, i8p, smaller, u8p
+from realizar_lambda.kernels.slices import SLICE_BYTES
 from realizar_lambda.kernels.tile import Tile, group_dot, scaled, shifted, spill, zero
 from realizar_lambda.kernels.vectors import LANES, lane, total, totals
 
@@ -76,15 +77,7 @@ def _row_times(dot, n):
 
     @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64, I64)
     def row_times(out, q, row, bias, residual, n_columns, out_stride, n_tokens, number, token):
-        sums = dot_n(
-            row,
-            at(cast(i8p, q), token * n_columns),
-            at(fours_of(q, n_tokens, n_columns), token * n_columns),
-            at(scales_of(q, n_tokens, n_columns), token * n_columns // 8),
-            at(sums16_of(q, n_tokens, n_columns), token * n_columns // 4),
-            at(sums32_of(q, n_tokens, n_columns), token * n_columns // 8),
-            n_columns,
-        )
+        sums = dot_n(row, at(q, token * SLICE_BYTES), n_tokens * SLICE_BYTES, n_columns)
         place = token * out_stride + number
         if n == 4:
             put_four(out, bias, residual, number, 0, place, out_stride, totals(sums[0], sums[1], sums[2], sums[3]))
@@ -106,19 +99,16 @@ def _one_token(dot, dot_four):
 
     @kernel(types.void, f32p, u8p, u8p, f32p, f32p, I64, I64, I64, I64)
     def multiply(out, q, weight, bias, residual, row_bytes, n_columns, row, end):
-        codes, fours, scales = cast(i8p, q), fours_of(q, 1, n_columns), scales_of(q, 1, n_columns)
-        sums16, sums32 = sums16_of(q, 1, n_columns), sums32_of(q, 1, n_columns)
         n = stream_rows(row, end)
         next_bytes = n * row_bytes
         for first in range(row, row + n):
             source = at(weight, first * row_bytes)
             if first + (STREAMS - 1) * n < end:
-                a, b, c, d = dot_four(source, next_bytes, codes, fours, scales, sums16, sums32, n_columns)
+                a, b, c, d = dot_four(source, next_bytes, q, n_columns)
                 put_four(out, bias, residual, first, n, first, n, totals(a, b, c, d))
             else:
                 for number in range(first, end, n):
-                    source = at(weight, number * row_bytes)
-                    sums = dot_1(source, codes, fours, scales, sums16, sums32, n_columns)[0]
+                    sums = dot_1(at(weight, number * row_bytes), q, SLICE_BYTES, n_columns)[0]
                     out[number] = rest(bias, residual, number, number) + total(sums)
 
     return multiply
@@ -161,12 +151,6 @@ def _quantized(name, kernels):
         n_tokens, position, thread, n_threads,
     ):  # fmt: skip
         row_bytes = n_columns // block_columns * block_bytes
-        d, sums16, sums32 = (
-            scales_of(q, n_tokens, n_columns),
-            sums16_of(q, n_tokens, n_columns),
-            sums32_of(q, n_tokens, n_columns),
-        )
-        x_codes = cast(i8p, q)
         begin, end = first_row(n_rows, thread, n_threads), first_row(n_rows, thread + 1, n_threads)
         if n_tokens == 1:
             multiply_one(out, q, weight, bias, residual, row_bytes, n_columns, begin, end)
@@ -174,12 +158,13 @@ def _quantized(name, kernels):
         if n_tokens < MIN_TILE:
             multiply_few(out, q, weight, bias, residual, row_bytes, n_columns, out_stride, n_tokens, begin, end)
             return
+        x_codes, d = cast(i8p, q), scales_of(q, n_tokens, n_columns)
+        sums = sums32_of(q, n_tokens, n_columns) if group == 32 else sums16_of(q, n_tokens, n_columns)
         n_groups = n_columns // group
         codes = at(scratch, thread * scratch_bytes)
         scales = cast(f32p, at(codes, BAND * n_columns))
         mins = at(scales, BAND * n_groups * 4)
         spilled = at(mins, BAND * n_groups * 4)
-        sums = sums32 if group == 32 else sums16
         n_vectors = padded(n_tokens) // LANES
         for row in range(begin, end, BAND):
             last = smaller(row + BAND, end)

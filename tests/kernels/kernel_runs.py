@@ -12,7 +12,7 @@ from oracles.program import decoded
 from realizar_lambda.blocks import BLOCKS
 from realizar_lambda.builder import Builder
 from realizar_lambda.native import Library, Team
-from realizar_lambda.ops import MAX_LANES, MIN_TILE_TOKENS
+from realizar_lambda.ops import MAX_LANES, MIN_TILE_TOKENS, SLICE_BYTES, SLICE_COLUMNS
 from realizar_lambda.program import Buffer, Program, Section, Step
 from realizar_lambda.session import Session
 from realizar_lambda.tensor import Tensor
@@ -142,22 +142,28 @@ def quantise(x: np.ndarray, library: Library) -> Quantised:
         rows = x[begin : begin + step].astype("f4")
         np.asarray(session.view(source, len(rows)))[:] = rows.ravel()
         session.run(len(rows))
-        parts.append(split(np.asarray(session.view(q, q.rows)), len(rows), width))
+        parts.append(of_slices(np.asarray(session.view(q, q.rows)), len(rows), width))
     return Quantised(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def split(q: np.ndarray, n_tokens: int, width: int) -> Quantised:
-    """The four parts of a quantised buffer of `n_tokens` tokens (a multiple of a vector's lanes from a tile on)."""
-    ends = np.cumsum([n_tokens * n for n in (width, width // 8, width // 4, width // 8)])
-    codes, *floats = np.split(q[: ends[-1]], ends[:-1])
-    scales, sums16, sums32 = (part.view("<f4").reshape(n_tokens, -1).copy() for part in floats)
-    return Quantised(codes.view("i1").reshape(n_tokens, width).copy(), scales, sums16, sums32)
+def of_slices(q: np.ndarray, n_tokens: int, width: int) -> Quantised:
+    """The parts of a quantised buffer of few tokens, in the layout of a token."""
+    slices = q[: -(-width // SLICE_COLUMNS) * n_tokens * SLICE_BYTES].reshape(-1, n_tokens, SLICE_BYTES)
+
+    def part(begin: int, end: int, element: str, n: int) -> np.ndarray:
+        found = np.ascontiguousarray(slices[:, :, begin:end].transpose(1, 0, 2)).view(element)
+        return found.reshape(n_tokens, -1)[:, : width // n].copy()
+
+    scales, sums32, sums16 = part(512, 544, "<f4", 32), part(544, 576, "<f4", 32), part(576, 640, "<f4", 16)
+    return Quantised(part(0, 256, "i1", 1), scales, sums16, sums32)
 
 
 def quantize_program(width: int, n_tokens: int) -> tuple[Program, Buffer, Buffer]:
     """The program of the quantize operation alone, its input and the bytes it makes."""
     builder = Builder(max_tokens=-(-n_tokens // MAX_LANES) * MAX_LANES)
-    x, q = builder.input("x", width), builder.input("q", width * 3 // 2, "u8")
+    of_few = (MIN_TILE_TOKENS - 1) * -(-width // SLICE_COLUMNS) * SLICE_BYTES
+    row_bytes = max(width * 3 // 2, -(-of_few // builder.max_tokens))
+    x, q = builder.input("x", width), builder.input("q", row_bytes, "u8")
     return of_steps(builder, q, Step("quantize", {"q": q, "x": x, "width": width}, True)), x, q
 
 

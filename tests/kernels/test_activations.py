@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_runs import LEAST_LEVELS, MAX_TOKENS, Quantised, of_steps, quantise, quantize_program, split
+from kernel_runs import LEAST_LEVELS, MAX_TOKENS, Quantised, of_steps, quantise, quantize_program
 
 from realizar_lambda import native, ops
 from realizar_lambda.builder import Builder
@@ -33,11 +33,12 @@ def interleaved(library: native.Library, x: np.ndarray) -> Quantised:
     np.asarray(session.view(source, n))[:] = x.ravel()
     session.run(n)
     padded = -(-n // lanes) * lanes
-    found = split(np.asarray(session.view(q, q.rows)), padded, width)
+    ends = np.cumsum([padded * n for n in (width, width // 8, width // 4, width // 8)])
+    codes, *floats = np.split(np.asarray(session.view(q, q.rows))[: ends[-1]], ends[:-1])
     n_groups = padded // lanes
-    quads = found.codes.reshape(n_groups, width // 4, lanes, 4).transpose(0, 2, 1, 3).reshape(padded, width)
-    floats = (part.reshape(n_groups, -1, lanes).transpose(0, 2, 1).reshape(padded, -1) for part in found[1:])
-    return Quantised(quads, *floats)
+    quads = codes.view("i1").reshape(n_groups, width // 4, lanes, 4).transpose(0, 2, 1, 3).reshape(padded, width)
+    wide = (part.view("<f4").reshape(n_groups, -1, lanes).transpose(0, 2, 1).reshape(padded, -1) for part in floats)
+    return Quantised(quads, *wide)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -84,13 +85,14 @@ def test_the_codes_of_whole_blocks_of_few_tokens_lie_there_again_in_fours(
     session = Session(program, native.Team(1, library))
     np.asarray(session.view(source, n_tokens))[:] = rows(width)[:n_tokens].ravel()
     session.run(n_tokens)
-    found = np.asarray(session.view(q, q.rows)).view("i1")
-    whole = width // 256 * 256
-    codes = found[: n_tokens * width].reshape(n_tokens, width)[:, :whole]
-    again = found[n_tokens * width * 3 // 2 :][: n_tokens * width].reshape(n_tokens, width)[:, :whole]
-    blocks = codes.reshape(n_tokens, whole // 256, 4, 2, 2, 16)  # a chunk is its place among four, odd or even; halves
-    assert codes[0].any()
-    assert (again == blocks.transpose(0, 1, 3, 4, 2, 5).reshape(n_tokens, whole)).all()
+    whole = width // 256
+    found = np.asarray(session.view(q, q.rows))[: whole * n_tokens * ops.SLICE_BYTES].view("i1")
+    slices = found.reshape(whole, n_tokens, ops.SLICE_BYTES)
+    codes = slices[:, :, :256].reshape(
+        whole, n_tokens, 4, 2, 2, 16
+    )  # a chunk is its place in four, odd or even; halves
+    assert codes.any()
+    assert (slices[:, :, 256:512] == codes.transpose(0, 1, 3, 4, 2, 5).reshape(whole, n_tokens, 256)).all()
 
 
 @pytest.mark.parametrize("n", [ops.MIN_TILE_TOKENS, 7, 8, 15, 16, 17, 33])

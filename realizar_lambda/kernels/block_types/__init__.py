@@ -6,11 +6,9 @@ Every quantised type is, within a group of 16 or 32 columns, value = scale * (co
 
     unpack(row, n_columns, codes, scales, mins)   codes, one scale and one min per group for the tile, which
                                                   computes scale * code - min; done once for all tokens
-    dot(n)(row, codes, fours, scales, sums16, sums32, n_columns)
-                                                  the row times n tokens quantised to int8, as eight sums for each:
-                                                  the path of few tokens, which must keep up with memory
-    dot_four(row, next_row, codes, ..., n_columns)
-                                                  four rows, `next_row` bytes apart, times one token: eight sums each
+    dot(n)(row, x, next_slice, n_columns)         the row times n tokens quantised to int8, in slices, as eight sums
+                                                  for each: the path of few tokens, which must keep up with memory
+    dot_four(row, next_row, x, n_columns)         four rows, `next_row` bytes apart, times one token: eight sums each
     decode(out, row, n_columns)                   the values in f32, bit for bit as ggml's reference has them
 
 Codes of 8 bits are signed; where the instruction set wants them unsigned they are unpacked 128 larger.

@@ -16,7 +16,8 @@ from realizar_lambda.kernels.block_types.codes import IS_MOVED
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
-from realizar_lambda.kernels.memory import at, cast, f32p, i8p, on_stack, prefetch_lines, smaller, u8p
+from realizar_lambda.kernels.memory import at, cast, on_stack, prefetch_lines, smaller, u8p
+from realizar_lambda.kernels.slices import FOURS, SCALES, SLICE_BYTES, SUMS16, SUMS32
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, store, vector
 
 I64 = types.int64
@@ -83,7 +84,7 @@ def quarter(chunk, k, first, times, is_signed, two_chunks=None):
     product, codes_of = product_of(is_signed), two_chunks or joined(chunk)
     c, second = 2 * k, first + 8 // times
 
-    @kernel(F32S, u8p, i8p, F32x8, F32S)
+    @kernel(F32S, u8p, u8p, F32x8, F32S)
     def add(block, x, s, acc):
         if CHUNKS == 2:
             sums = product(codes_of(block, k), load(I8S, x, c * 32))
@@ -100,13 +101,13 @@ def add_by_32(chunk, scales_of, *, is_signed, has_min):
     chunk = moved(chunk, is_signed)
     first, second, third, fourth = (quarter(chunk, k, 2 * k, 8, is_signed) for k in range(4))
 
-    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
-    def add(block, x, scales, sums32, state):
+    @kernel(STATE, u8p, u8p, STATE)
+    def add(block, x, state):
         acc0, acc1, least = state
         s, m = scales_of(block)
         if has_min:
-            least = fma(m, load(F32x8, sums32, 0), least)
-        s = s * load(F32x8, scales, 0)
+            least = fma(m, load(F32x8, x, SUMS32), least)
+        s = s * load(F32x8, x, SCALES)
         acc0 = third(block, x, s, first(block, x, s, acc0))
         acc1 = fourth(block, x, s, second(block, x, s, acc1))
         return acc0, acc1, least
@@ -118,9 +119,9 @@ def half_block(nibbles, odd):
     """acc + the products of chunks 0, 2, 4, 6 or, odd, 1, 3, 5, 7, whose scales are every second lane of s."""
 
     def step(part):
-        x_at, first = odd * 128 + part * 32, odd + 4 * part
+        x_at, first = FOURS + odd * 128 + part * 32, odd + 4 * part
 
-        @kernel(F32S, u8p, i8p, F32x8, F32S)
+        @kernel(F32S, u8p, u8p, F32x8, F32S)
         def add(block, x, s, acc):
             sums = dot_two(
                 nibbles(block, odd, 0, part), load(I8S, x, x_at), nibbles(block, odd, 1, part), load(I8S, x, x_at + 64)
@@ -133,7 +134,7 @@ def half_block(nibbles, odd):
         return step(0)
     first, second = step(0), step(1)
 
-    @kernel(F32S, u8p, i8p, F32x8, F32S)
+    @kernel(F32S, u8p, u8p, F32x8, F32S)
     def add_both(block, x, s, acc):
         return second(block, x, s, first(block, x, s, acc))
 
@@ -148,12 +149,12 @@ def add_by_fours(nibbles, scales_of):
     """
     even, odd = half_block(nibbles, 0), half_block(nibbles, 1)
 
-    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
-    def add(block, x, scales, sums32, state):
+    @kernel(STATE, u8p, u8p, STATE)
+    def add(block, x, state):
         acc0, acc1, least = state
         s, m = scales_of(block)
-        least = fma(m, load(F32x8, sums32, 0), least)
-        s = s * load(F32x8, scales, 0)
+        least = fma(m, load(F32x8, x, SUMS32), least)
+        s = s * load(F32x8, x, SCALES)
         return even(block, x, s, acc0), odd(block, x, s, acc1), least
 
     return add
@@ -163,12 +164,12 @@ def add_by_16(chunk, scales_of, two_chunks):
     """For blocks of 16 scales and 16 mins, in two vectors each."""
     first, second, third, fourth = (quarter(chunk, k, 4 * k % 8, 4, False, two_chunks) for k in range(4))
 
-    @kernel(STATE, u8p, i8p, f32p, f32p, STATE)
-    def add(block, x, scales, sums16, state):
+    @kernel(STATE, u8p, u8p, STATE)
+    def add(block, x, state):
         acc0, acc1, least = state
         s0, s1, m0, m1 = scales_of(block)
-        least = fma(m1, load(F32x8, sums16, 8), fma(m0, load(F32x8, sums16, 0), least))
-        d = load(F32x8, scales, 0)
+        least = fma(m1, load(F32x8, x, SUMS16 + 32), fma(m0, load(F32x8, x, SUMS16), least))
+        d = load(F32x8, x, SCALES)
         s0, s1 = s0 * spread(F32x8, d, 0, 1, 2), s1 * spread(F32x8, d, 4, 1, 2)
         acc0 = third(block, x, s1, first(block, x, s0, acc0))
         acc1 = fourth(block, x, s1, second(block, x, s0, acc1))
@@ -177,35 +178,35 @@ def add_by_16(chunk, scales_of, two_chunks):
     return add
 
 
-def row_of(n_bytes, add, group, n):
-    """The kernel that multiplies a row of whole blocks with n tokens: (row, x, scales, sums, n_blocks, width).
+def row_of(n_bytes, add, n):
+    """The kernel that multiplies a row of whole blocks with n tokens: (row, x, next_slice, n_blocks).
 
     It gives eight sums for each token, whose total is the product: whoever has four of them adds them up together.
-    `sums` has one value for every `group` columns; each token's activations lie `width` columns after the last one's.
+    x is the first token's first slice, the other tokens' lie behind it; its next one is `next_slice` bytes further.
     """
-    add_all, start, all_sums = _adds(add, group, n), _zeros(n), _row_sums(n)
+    add_all, start, all_sums = _adds(add, n), _zeros(n), _row_sums(n)
 
-    @kernel(types.UniTuple(F32x8, n), u8p, i8p, f32p, f32p, I64, I64)
-    def dot_row(row, x, scales, sums, n_blocks, width):
+    @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
+    def dot_row(row, x, next_slice, n_blocks):
         states = start()
         for b in range(n_blocks):
             block = at(row, b * n_bytes)
             prefetch_lines(block, AHEAD, n_bytes)
-            states = add_all(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), width, states)
+            states = add_all(block, at(x, b * next_slice), states)
         return all_sums(states)
 
     return dot_row
 
 
-def four_rows_of(n_bytes, add, group):
-    """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, scales, sums, n_blocks).
+def four_rows_of(n_bytes, add):
+    """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, n_blocks).
 
     Of rows longer than `SHORT_BYTES` it takes `TURN_BYTES` in turn, so that none is left alone for long.
     """
-    dot_row, turn_blocks = row_of(n_bytes, add, group, 1), max(1, TURN_BYTES // n_bytes)
+    dot_row, turn_blocks = row_of(n_bytes, add, 1), max(1, TURN_BYTES // n_bytes)
 
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, i8p, f32p, f32p, I64)
-    def dot_in_turns(row, next_row, states, x, scales, sums, n_blocks):
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, u8p, I64)
+    def dot_in_turns(row, next_row, states, x, n_blocks):
         nothing = splat(F32S, 0.0), splat(F32S, 0.0), splat(F32x8, 0.0)
         for r in range(4):
             write_state(at(states, r * STATE_BYTES), nothing)
@@ -217,41 +218,34 @@ def four_rows_of(n_bytes, add, group):
                 for b in range(begin, end):
                     block = at(source, b * n_bytes)
                     prefetch_lines(block, AHEAD, n_bytes)
-                    state = add(block, at(x, b * 256), at(scales, b * 32), at(sums, b * 1024 // group), state)
+                    state = add(block, at(x, b * SLICE_BYTES), state)
                 write_state(place, state)
         a, b = sums_of(read_state(states)), sums_of(read_state(at(states, STATE_BYTES)))
         c, d = read_state(at(states, 2 * STATE_BYTES)), read_state(at(states, 3 * STATE_BYTES))
         return a, b, sums_of(c), sums_of(d)
 
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, f32p, f32p, I64)
-    def dot_rows(row, next_row, x, scales, sums, n_blocks):
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
+    def dot_rows(row, next_row, x, n_blocks):
         if n_blocks * n_bytes > SHORT_BYTES:
-            return dot_in_turns(row, next_row, cast(u8p, on_stack(FOUR_STATES)), x, scales, sums, n_blocks)
-        a = dot_row(row, x, scales, sums, n_blocks, 0)[0]
-        b = dot_row(at(row, next_row), x, scales, sums, n_blocks, 0)[0]
-        c = dot_row(at(row, 2 * next_row), x, scales, sums, n_blocks, 0)[0]
-        return a, b, c, dot_row(at(row, 3 * next_row), x, scales, sums, n_blocks, 0)[0]
+            return dot_in_turns(row, next_row, cast(u8p, on_stack(FOUR_STATES)), x, n_blocks)
+        a = dot_row(row, x, SLICE_BYTES, n_blocks)[0]
+        b = dot_row(at(row, next_row), x, SLICE_BYTES, n_blocks)[0]
+        c = dot_row(at(row, 2 * next_row), x, SLICE_BYTES, n_blocks)[0]
+        return a, b, c, dot_row(at(row, 3 * next_row), x, SLICE_BYTES, n_blocks)[0]
 
     return dot_rows
 
 
-def _adds(add, group, n):
+def _adds(add, n):
     """`add` for n tokens."""
-    if n == 1:
+    others = _adds(add, n - 1) if n > 1 else None
 
-        @kernel(types.UniTuple(STATE, 1), u8p, i8p, f32p, f32p, I64, types.UniTuple(STATE, 1))
-        def add_last(block, x, scales, sums, width, states):
-            return (add(block, x, scales, sums, states[0]),)
-
-        return add_last
-    others = _adds(add, group, n - 1)
-
-    @kernel(types.UniTuple(STATE, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(STATE, n))
-    def add_all(block, x, scales, sums, width, states):
-        first = (add(block, x, scales, sums, states[0]),)
-        return first + others(
-            block, at(x, width), at(scales, width // 8), at(sums, width * 4 // group), width, states[1:]
-        )
+    @kernel(types.UniTuple(STATE, n), u8p, u8p, types.UniTuple(STATE, n))
+    def add_all(block, x, states):
+        first = (add(block, x, states[0]),)
+        if n > 1:
+            return first + others(block, at(x, SLICE_BYTES), states[1:])
+        return first
 
     return add_all
 

@@ -27,7 +27,8 @@ from realizar_lambda.kernels.block_types.row_dots import (
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import I8S, F32x8, I8x32
 from realizar_lambda.kernels.lanes import bits_to_bytes, high, lookup, low
-from realizar_lambda.kernels.memory import at, f32p, i8p, read_f16, read_halves, read_i32, u8p
+from realizar_lambda.kernels.memory import at, cast, f32p, read_f16, read_halves, read_i32, u8p
+from realizar_lambda.kernels.slices import SCALES, SLICE_BYTES, SUMS32
 from realizar_lambda.kernels.vectors import first_lane, load, splat, total
 
 I64, f32 = types.int64, types.float32
@@ -71,12 +72,11 @@ def rests_of(dot_rest, n):
     """A kernel that adds to n tokens' sums the products of the columns after the last eight blocks."""
     others = rests_of(dot_rest, n - 1) if n > 1 else None
 
-    @kernel(types.UniTuple(F32x8, n), u8p, i8p, f32p, f32p, I64, types.UniTuple(F32x8, n))
-    def rests(row, codes, scales, sums32, n_columns, sums):
-        first = (sums[0] + first_lane(F32x8, dot_rest(row, codes, scales, sums32, n_columns)),)
+    @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, types.UniTuple(F32x8, n))
+    def rests(blocks, x, n_blocks, sums):
+        first = (sums[0] + first_lane(F32x8, dot_rest(blocks, x, n_blocks)),)
         if n > 1:
-            places = at(codes, n_columns), at(scales, n_columns // 8), at(sums32, n_columns // 8)
-            return first + others(row, places[0], places[1], places[2], n_columns, sums[1:])
+            return first + others(blocks, at(x, SLICE_BYTES), n_blocks, sums[1:])
         return first
 
     return rests
@@ -104,52 +104,52 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
         d = read_halves(blocks, 0, n_bytes)
         return d, splat(F32x8, 0.0) - read_halves(blocks, 2, n_bytes) if has_min else d * splat(F32x8, subtracted)
 
-    in_fours = nibbles_at is not None
-
     @kernel(I8S, u8p, I64, I64, I64)
     def nibbles_of_eight(blocks, odd, upper, part):
         return nibbles(pieces(at(blocks, (odd + 4 * part) * n_bytes + nibbles_at), 2 * n_bytes), upper)
 
-    if in_fours:
+    if nibbles_at is not None:
         add = add_by_fours(nibbles_of_eight, scales_of_eight)
     else:
         any_min = has_min or subtracted != 0.0
         add = add_by_32(chunk_of_eight, scales_of_eight, is_signed=is_signed, has_min=any_min)
     product, dot_chunk = product_of(is_signed), moved(chunk_of_eight, is_signed)
 
-    @kernel(f32, u8p, i8p, f32p, f32p, I64)
-    def dot_rest(row, codes, scales, sums32, n_columns):
-        result = f32(0.0)
-        for b in range(n_columns // 256 * 8, n_columns // 32):
-            block = at(row, b * n_bytes)
+    @kernel(f32, u8p, u8p, I64)
+    def dot_rest(blocks, x, n_blocks):
+        scales, sums32, result = cast(f32p, at(x, SCALES)), cast(f32p, at(x, SUMS32)), f32(0.0)
+        for b in range(n_blocks):
+            block = at(blocks, b * n_bytes)
             d = read_f16(block, 0)
             least = -read_f16(block, 2) if has_min else d * subtracted
-            sum_ = total(product(dot_chunk(block, 0), load(I8x32, codes, b * 32)))
+            sum_ = total(product(dot_chunk(block, 0), load(I8x32, x, b * 32)))
             result += d * scales[b] * f32(sum_) - least * sums32[b]
         return result
 
     def dot(n):
-        dot_eights, rests = row_of(8 * n_bytes, add, 32, n), rests_of(dot_rest, n)
+        dot_eights, rests = row_of(8 * n_bytes, add, n), rests_of(dot_rest, n)
 
-        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
-        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
-            sums = dot_eights(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
-            return rests(row, codes, scales, sums32, n_columns, sums)
+        @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
+        def dot_n(row, x, next_slice, n_columns):
+            n_eights, n_rest = n_columns // 256, n_columns % 256 // 32
+            sums = dot_eights(row, x, next_slice, n_eights)
+            return rests(at(row, n_eights * 8 * n_bytes), at(x, n_eights * next_slice), n_rest, sums)
 
         return dot_n
 
-    dot_eights_of_four = four_rows_of(8 * n_bytes, add, 32)
+    dot_eights_of_four = four_rows_of(8 * n_bytes, add)
 
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
-        x = fours if in_fours else codes
-        a, b, c, d = dot_eights_of_four(row, next_row, x, scales, sums32, n_columns // 256)
-        if n_columns % 256 == 0:
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
+    def dot_four(row, next_row, x, n_columns):
+        n_eights, n_rest = n_columns // 256, n_columns % 256 // 32
+        a, b, c, d = dot_eights_of_four(row, next_row, x, n_eights)
+        if n_rest == 0:
             return a, b, c, d
-        a = a + first_lane(F32x8, dot_rest(row, codes, scales, sums32, n_columns))
-        b = b + first_lane(F32x8, dot_rest(at(row, next_row), codes, scales, sums32, n_columns))
-        c = c + first_lane(F32x8, dot_rest(at(row, 2 * next_row), codes, scales, sums32, n_columns))
-        return a, b, c, d + first_lane(F32x8, dot_rest(at(row, 3 * next_row), codes, scales, sums32, n_columns))
+        blocks, x = at(row, n_eights * 8 * n_bytes), at(x, n_eights * SLICE_BYTES)
+        a = a + first_lane(F32x8, dot_rest(blocks, x, n_rest))
+        b = b + first_lane(F32x8, dot_rest(at(blocks, next_row), x, n_rest))
+        c = c + first_lane(F32x8, dot_rest(at(blocks, 2 * next_row), x, n_rest))
+        return a, b, c, d + first_lane(F32x8, dot_rest(at(blocks, 3 * next_row), x, n_rest))
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):

@@ -15,11 +15,31 @@ from realizar_lambda.kernels.block_types.row_dots import add_by_16, add_by_32, a
 from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import F32x8
 from realizar_lambda.kernels.lanes import high, low
-from realizar_lambda.kernels.memory import at, f32p, i8p, u8p
+from realizar_lambda.kernels.memory import at, f32p, u8p
 from realizar_lambda.kernels.vectors import splat, store
 
 I64, f32 = types.int64, types.float32
 PAIR, QUADRUPLE = types.UniTuple(F32x8, 2), types.UniTuple(F32x8, 4)
+
+
+def _columns_of(dot_row, n):
+    """A kernel of row_dots.row_of for a row of so many columns, not blocks."""
+
+    @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
+    def dot_n(row, x, next_slice, n_columns):
+        return dot_row(row, x, next_slice, n_columns // 256)
+
+    return dot_n
+
+
+def _columns_of_four(dot_rows):
+    """The same for one of row_dots.four_rows_of."""
+
+    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
+    def dot_four(row, next_row, x, n_columns):
+        return dot_rows(row, next_row, x, n_columns // 256)
+
+    return dot_four
 
 
 def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> BlockKernels:
@@ -41,26 +61,15 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
         s, m = scales_of(block)
         return s, m if has_min else s * splat(F32x8, MOVED_BY)
 
-    in_fours = nibbles is not None
-    if in_fours:
+    if nibbles is not None:
         add = add_by_fours(nibbles, shifted_scales)
     else:
         add = add_by_32(chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
 
     def dot(n):
-        dot_row = row_of(n_bytes, add, 32, n)
+        return _columns_of(row_of(n_bytes, add, n), n)
 
-        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
-        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
-            return dot_row(row, fours if in_fours else codes, scales, sums32, n_columns // 256, n_columns)
-
-        return dot_n
-
-    dot_rows = four_rows_of(n_bytes, add, 32)
-
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
-        return dot_rows(row, next_row, fours if in_fours else codes, scales, sums32, n_columns // 256)
+    dot_four = _columns_of_four(four_rows_of(n_bytes, add))
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
@@ -109,19 +118,9 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset, two_chunks=None) ->
     add = add_by_16(chunk, shifted_scales, two_chunks)
 
     def dot(n):
-        dot_row = row_of(n_bytes, add, 16, n)
+        return _columns_of(row_of(n_bytes, add, n), n)
 
-        @kernel(types.UniTuple(F32x8, n), u8p, i8p, i8p, f32p, f32p, f32p, I64)
-        def dot_n(row, codes, fours, scales, sums16, sums32, n_columns):
-            return dot_row(row, codes, scales, sums16, n_columns // 256, n_columns)
-
-        return dot_n
-
-    dot_rows = four_rows_of(n_bytes, add, 16)
-
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, i8p, i8p, f32p, f32p, f32p, I64)
-    def dot_four(row, next_row, codes, fours, scales, sums16, sums32, n_columns):
-        return dot_rows(row, next_row, codes, scales, sums16, n_columns // 256)
+    dot_four = _columns_of_four(four_rows_of(n_bytes, add))
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):

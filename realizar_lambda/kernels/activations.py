@@ -54,19 +54,19 @@ def padded(n_tokens):
 
 @kernel(f32p, u8p, I64, I64)
 def scales_of(q, n_tokens, width):
-    """The scales of a quantised buffer."""
+    """The scales of a quantised buffer of many tokens."""
     return cast(f32p, at(q, padded(n_tokens) * width))
 
 
 @kernel(f32p, u8p, I64, I64)
 def sums16_of(q, n_tokens, width):
-    """The sums per 16 values of a quantised buffer."""
+    """Its sums per 16 values."""
     return cast(f32p, at(q, padded(n_tokens) * (width + width // 8)))
 
 
 @kernel(f32p, u8p, I64, I64)
 def sums32_of(q, n_tokens, width):
-    """The sums per 32 values of a quantised buffer."""
+    """Its sums per 32 values."""
     return cast(f32p, at(q, padded(n_tokens) * (width + width // 8 + width // 4)))
 
 

@@ -187,14 +187,15 @@ class Layout:
 
     def _room_for_ready(self, width: int, *, is_dense: bool) -> None:
         """See that `q` can be written next: that it has room, and that no thread still reads it."""
-        # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; or one f32. Few tokens lie in slices
         if self._steps and not self._steps[-1].meets:
             self._steps[-1] = self._steps[-1]._replace(meets=True)
         padded = rounded_up(self.max_tokens, ops.MAX_LANES)
-        slices = min(self.max_tokens, ops.MIN_TILE_TOKENS - 1) * -(-width // ops.SLICE_COLUMNS)
-        self._ready_bytes = max(
-            self._ready_bytes, padded * width * (8 if is_dense else 3) // 2, slices * ops.SLICE_BYTES
-        )
+        if is_dense:
+            n_bytes = padded * width * 4
+        else:  # int8 codes, f32 scales per 32, sums per 16 and per 32: 1.5 bytes a value; few tokens lie in slices
+            n_slices = min(self.max_tokens, ops.MIN_TILE_TOKENS - 1) * -(-width // ops.SLICE_COLUMNS)
+            n_bytes = max(padded * width * 3 // 2, n_slices * ops.SLICE_BYTES)
+        self._ready_bytes = max(self._ready_bytes, n_bytes)
 
     def _expect(self, buffer: Buffer, width: int, element: str = "f32") -> None:
         if buffer.element != element or buffer.is_cache or buffer.width != width or buffer.rows < self.max_tokens:

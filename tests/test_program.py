@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from program_parts import Parts, tensor
 
-from realizar_lambda import native
+from realizar_lambda import native, ops
 from realizar_lambda.builder import Builder
 from realizar_lambda.errors import CapacityError, RealizarError, UnsupportedError
 from realizar_lambda.program import MAX_WIDTH
@@ -229,3 +229,17 @@ def test_the_team_meets_before_activations_are_made_ready_anew() -> None:
     assert [(step.op, step.meets) for step in program.steps] == [
         ("quantize", True), ("matmul_Q8_0", False), ("matmul_Q4_0", True), ("interleave", True), ("matmul_F32", True),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("max_tokens", [1, ops.MIN_TILE_TOKENS - 1, ops.MIN_TILE_TOKENS, 64])
+@pytest.mark.parametrize("width", [32, 256, 288, 512])
+def test_quantised_activations_have_room_in_slices_and_interleaved(width: int, max_tokens: int) -> None:
+    """A row too narrow for its slice, or a block begun, takes a whole slice of each of a few tokens."""
+    builder = Builder(max_tokens=max_tokens)
+    program = builder.finish(builder.matmul(builder.input("x", width), tensor((3, width), "Q8_0")))
+    (room,) = (buffer.width for buffer in program.buffers if buffer.name == "activations")
+    few = min(max_tokens, ops.MIN_TILE_TOKENS - 1)
+    assert room >= few * -(-width // ops.SLICE_COLUMNS) * ops.SLICE_BYTES
+    if max_tokens >= ops.MIN_TILE_TOKENS:
+        padded = -(-max_tokens // ops.MAX_LANES) * ops.MAX_LANES
+        assert room >= padded * (width + 4 * (width // 32 + width // 16 + width // 32))

@@ -17,7 +17,7 @@ from realizar_lambda.kernels.compiler import kernel
 from realizar_lambda.kernels.dots import CHUNKS, F32S, I8S, F32x8, I8x32, dot, dot_signed, dot_two
 from realizar_lambda.kernels.lanes import high, join, low, spread
 from realizar_lambda.kernels.memory import at, cast, on_stack, prefetch_lines, smaller, u8p
-from realizar_lambda.kernels.slices import FOURS, SCALES, SLICE_BYTES, SUMS16, SUMS32
+from realizar_lambda.kernels.slices import FOURS, SCALES, SLICE_BYTES, SLICE_COLUMNS, SUMS16, SUMS32
 from realizar_lambda.kernels.vectors import convert, fma, load, splat, store, vector
 
 I64 = types.int64
@@ -179,7 +179,7 @@ def add_by_16(chunk, scales_of, two_chunks):
 
 
 def row_of(n_bytes, add, n):
-    """The kernel that multiplies a row of whole blocks with n tokens: (row, x, next_slice, n_blocks).
+    """The kernel that multiplies a row's whole blocks with n tokens: (row, x, next_slice, n_columns).
 
     It gives eight sums for each token, whose total is the product: whoever has four of them adds them up together.
     x is the first token's first slice, the other tokens' lie behind it; its next one is `next_slice` bytes further.
@@ -187,9 +187,9 @@ def row_of(n_bytes, add, n):
     add_all, start, all_sums = _adds(add, n), _zeros(n), _row_sums(n)
 
     @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
-    def dot_row(row, x, next_slice, n_blocks):
+    def dot_row(row, x, next_slice, n_columns):
         states = start()
-        for b in range(n_blocks):
+        for b in range(n_columns // SLICE_COLUMNS):
             block = at(row, b * n_bytes)
             prefetch_lines(block, AHEAD, n_bytes)
             states = add_all(block, at(x, b * next_slice), states)
@@ -199,7 +199,7 @@ def row_of(n_bytes, add, n):
 
 
 def four_rows_of(n_bytes, add):
-    """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, n_blocks).
+    """The kernel of one token and four rows, `next_row` bytes apart: (row, next_row, x, n_columns).
 
     Of rows longer than `SHORT_BYTES` it takes `TURN_BYTES` in turn, so that none is left alone for long.
     """
@@ -225,13 +225,14 @@ def four_rows_of(n_bytes, add):
         return a, b, sums_of(c), sums_of(d)
 
     @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
-    def dot_rows(row, next_row, x, n_blocks):
+    def dot_rows(row, next_row, x, n_columns):
+        n_blocks = n_columns // SLICE_COLUMNS
         if n_blocks * n_bytes > SHORT_BYTES:
             return dot_in_turns(row, next_row, cast(u8p, on_stack(FOUR_STATES)), x, n_blocks)
-        a = dot_row(row, x, SLICE_BYTES, n_blocks)[0]
-        b = dot_row(at(row, next_row), x, SLICE_BYTES, n_blocks)[0]
-        c = dot_row(at(row, 2 * next_row), x, SLICE_BYTES, n_blocks)[0]
-        return a, b, c, dot_row(at(row, 3 * next_row), x, SLICE_BYTES, n_blocks)[0]
+        a = dot_row(row, x, SLICE_BYTES, n_columns)[0]
+        b = dot_row(at(row, next_row), x, SLICE_BYTES, n_columns)[0]
+        c = dot_row(at(row, 2 * next_row), x, SLICE_BYTES, n_columns)[0]
+        return a, b, c, dot_row(at(row, 3 * next_row), x, SLICE_BYTES, n_columns)[0]
 
     return dot_rows
 

@@ -132,7 +132,7 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
         @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
         def dot_n(row, x, next_slice, n_columns):
             n_eights, n_rest = n_columns // 256, n_columns % 256 // 32
-            sums = dot_eights(row, x, next_slice, n_eights)
+            sums = dot_eights(row, x, next_slice, n_columns)
             return rests(at(row, n_eights * 8 * n_bytes), at(x, n_eights * next_slice), n_rest, sums)
 
         return dot_n
@@ -142,7 +142,7 @@ def _kernels(n_bytes, bits, chunk, *, offset=0.0, has_min=False, nibbles_at=None
     @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
     def dot_four(row, next_row, x, n_columns):
         n_eights, n_rest = n_columns // 256, n_columns % 256 // 32
-        a, b, c, d = dot_eights_of_four(row, next_row, x, n_eights)
+        a, b, c, d = dot_eights_of_four(row, next_row, x, n_columns)
         if n_rest == 0:
             return a, b, c, d
         blocks, x = at(row, n_eights * 8 * n_bytes), at(x, n_eights * SLICE_BYTES)

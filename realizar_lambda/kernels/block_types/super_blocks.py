@@ -22,26 +22,6 @@ I64, f32 = types.int64, types.float32
 PAIR, QUADRUPLE = types.UniTuple(F32x8, 2), types.UniTuple(F32x8, 4)
 
 
-def _columns_of(dot_row, n):
-    """A kernel of row_dots.row_of for a row of so many columns, not blocks."""
-
-    @kernel(types.UniTuple(F32x8, n), u8p, u8p, I64, I64)
-    def dot_n(row, x, next_slice, n_columns):
-        return dot_row(row, x, next_slice, n_columns // 256)
-
-    return dot_n
-
-
-def _columns_of_four(dot_rows):
-    """The same for one of row_dots.four_rows_of."""
-
-    @kernel(types.UniTuple(F32x8, 4), u8p, I64, u8p, I64)
-    def dot_four(row, next_row, x, n_columns):
-        return dot_rows(row, next_row, x, n_columns // 256)
-
-    return dot_four
-
-
 def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> BlockKernels:
     """Q4_K, Q5_K, IQ4_XS. `nibbles`, where a type has it, reads its codes in fours: see `row_dots.add_by_fours`."""
     is_signed = bits == 8
@@ -67,9 +47,9 @@ def groups_of_32(n_bytes, bits, chunk, scales_of, *, has_min, nibbles=None) -> B
         add = add_by_32(chunk, shifted_scales, is_signed=is_signed, has_min=has_min or (is_signed and IS_MOVED))
 
     def dot(n):
-        return _columns_of(row_of(n_bytes, add, n), n)
+        return row_of(n_bytes, add, n)
 
-    dot_four = _columns_of_four(four_rows_of(n_bytes, add))
+    dot_four = four_rows_of(n_bytes, add)
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
@@ -118,9 +98,9 @@ def groups_of_16(n_bytes, bits, chunk, scales_of, *, offset, two_chunks=None) ->
     add = add_by_16(chunk, shifted_scales, two_chunks)
 
     def dot(n):
-        return _columns_of(row_of(n_bytes, add, n), n)
+        return row_of(n_bytes, add, n)
 
-    dot_four = _columns_of_four(four_rows_of(n_bytes, add))
+    dot_four = four_rows_of(n_bytes, add)
 
     @kernel(types.void, f32p, u8p, I64)
     def decode(out, row, n_columns):
